@@ -1,0 +1,104 @@
+"""What the engine needs to know of a machine: plain numbers, worked out before the clock starts.
+
+A scenario says what people write; `spdsim.timing` turns it into a `Machine`; the engine reads nothing else.
+Knows nothing of models, GPUs or files.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from spdsim.distributions import Constant, Distribution
+from spdsim.schedules.ops import Payload, Task
+from spdsim.schedules.spd import Layout, Role
+
+Sharing = Literal["turns", "bandwidth"]
+OriginKind = Literal["measured", "published", "datasheet", "assumed", "derived"]
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """How long a task takes: a draw of `base`, plus a term linear in the tokens of context.
+
+    by_fill_depth: the distribution to draw instead of `base` when d tokens are in flight is entry d - 1;
+        depths beyond the last entry use the last entry. None: the same at every depth.
+    """
+
+    base: Distribution
+    per_context_token_s: float = 0.0
+    by_fill_depth: tuple[Distribution, ...] | None = None
+
+    def at_depth(self, depth: int) -> Distribution:
+        """Return the distribution with `depth` tokens in flight (depth 0 is the prefill)."""
+        if self.by_fill_depth is None or depth < 1:
+            return self.base
+        return self.by_fill_depth[min(depth, len(self.by_fill_depth)) - 1]
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A worker and the device (an index into `Machine.devices`) that it runs on."""
+
+    index: int
+    role: Role
+    device: int
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A way between devices, one message at a time, first come first served.
+
+    is_shared: several pairs use it (a node's network card, a PCIe switch), so it is a SimPy resource;
+        a private one (one pair of devices, one direction) is known by the time at which it is free.
+    """
+
+    name: str
+    is_shared: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What one payload costs on one edge of the schedule.
+
+    link: index into `Machine.links`; None: no link is crossed (same device, nothing to pay).
+    num_bytes, prefill_bytes: size in a decode cycle and in the prefill.
+    transit, prefill_transit: seconds that the link is held, latency and bytes together.
+    post: seconds of the sender's host before the message is on its way.
+    """
+
+    link: int | None
+    num_bytes: int
+    prefill_bytes: int
+    transit: Distribution
+    prefill_transit: Distribution
+    post: Distribution = Constant(0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a number comes from, for the report: what it is, its kind, its source in words."""
+
+    what: str
+    kind: OriginKind
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Everything that takes time, by worker and by edge.
+
+    tasks: duration of each (worker, task) that the schedule can ask for. messages: cost of each
+    (payload, source worker, destination worker). prompt_tokens: context length at position 0.
+    """
+
+    layout: Layout
+    workers: tuple[Worker, ...]
+    devices: tuple[str, ...]
+    sharing: Sharing
+    tasks: Mapping[tuple[int, Task], Duration]
+    links: tuple[Link, ...]
+    messages: Mapping[tuple[Payload, int, int], Message]
+    prompt_tokens: int = 0
+    fits_one_device: bool = True
+    origins: tuple[Origin, ...] = ()
+    warnings: tuple[str, ...] = field(default=())

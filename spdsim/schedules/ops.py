@@ -1,0 +1,62 @@
+"""The vocabulary of every schedule: what one worker can be asked to do.
+
+Standard library only. Knows nothing of time, devices or tensors.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Task = Literal["prefill", "forward", "draft", "verify", "combine", "commit", "rollback"]
+Payload = Literal["hidden", "features", "draft", "partial", "verdict"]
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """Run a task for the token at `position` on this worker."""
+
+    task: Task
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Post a message about `position` to worker `to`; does not wait for the receipt."""
+
+    payload: Payload
+    position: int
+    to: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recv:
+    """Wait for the message about `position` from worker `source`."""
+
+    payload: Payload
+    position: int
+    source: int
+
+
+Op = Compute | Send | Recv
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What verification says of one position: the only control message.
+
+    `token` is the token now at the verified position (the draft if accepted, else the target's own);
+    a simulator, which has no tokens, leaves it at -1.
+    """
+
+    accepted: bool
+    token: int = -1
+
+
+def op_name(op: Op) -> str:
+    """Return the name under which a trace records `op`: "forward", "send hidden", "recv verdict"."""
+    match op:
+        case Compute(task, _):
+            return task
+        case Send(payload, _, _):
+            return f"send {payload}"
+        case Recv(payload, _, _):
+            return f"recv {payload}"
