@@ -1,0 +1,94 @@
+"""Devices on which several workers run: they take turns, or share the bandwidth.
+
+`work(now, duration)` is a generator for a SimPy process; it returns the span's start and end. `now` is the
+worker's own clock, which may be ahead of SimPy's, so it first waits for SimPy's.
+"""
+
+from collections.abc import Generator
+from typing import Any
+
+import simpy
+
+from spdsim.machine import Sharing
+
+Work = Generator[simpy.Event, Any, tuple[float, float]]
+
+
+class TurnsDevice:
+    """One computation at a time, first come first served. A span starts when the device is granted."""
+
+    def __init__(self, env: simpy.Environment) -> None:
+        self._env = env
+        self._turns = simpy.Resource(env)
+
+    def work(self, now: float, duration_s: float) -> Work:
+        """Wait for a turn, then compute for `duration_s`."""
+        env = self._env
+        if now > env.now:
+            yield env.timeout(now - env.now)
+        with self._turns.request() as turn:
+            is_free = turn.triggered
+            yield turn
+            begin = now if is_free else env.now
+            yield env.timeout(duration_s)
+        return begin, begin + duration_s
+
+
+class BandwidthDevice:
+    """Computations run side by side, each at 1 / (number running) of its speed alone (processor sharing).
+
+    A span is recorded with its length alone, ending when it really ended: the time lost to the others stands
+    as a gap before it, where a device that is shared by turns has it too.
+    """
+
+    def __init__(self, env: simpy.Environment) -> None:
+        self._env = env
+        self._left_s: dict[simpy.Event, float] = {}
+        self._updated_s = env.now
+        self._epoch = 0
+
+    def work(self, now: float, duration_s: float) -> Work:
+        """Compute `duration_s` of work, longer where others compute too."""
+        env = self._env
+        if now > env.now:
+            yield env.timeout(now - env.now)
+        finished = env.event()
+        self._elapse()
+        self._left_s[finished] = duration_s
+        self._schedule_next()
+        yield finished
+        return env.now - duration_s, env.now
+
+    def _elapse(self) -> None:
+        """Take from every running computation its share of the time since the last change."""
+        if self._left_s:
+            share_s = (self._env.now - self._updated_s) / len(self._left_s)
+            for job in self._left_s:
+                self._left_s[job] -= share_s
+        self._updated_s = self._env.now
+
+    def _schedule_next(self) -> None:
+        self._epoch += 1
+        if self._left_s:
+            wait_s = max(0.0, min(self._left_s.values())) * len(self._left_s)
+            self._env.process(self._finish_next(self._epoch, wait_s))
+
+    def _finish_next(self, epoch: int, wait_s: float) -> Generator[simpy.Event, Any, None]:
+        yield self._env.timeout(wait_s)
+        # A computation that began in between has made this end out of date.
+        if epoch != self._epoch:
+            return
+        self._elapse()
+        least_s = min(self._left_s.values())
+        for job in [job for job, left_s in self._left_s.items() if left_s <= least_s + 1e-15]:
+            del self._left_s[job]
+            job.succeed()
+        self._schedule_next()
+
+
+SharedDevice = TurnsDevice | BandwidthDevice
+
+
+def shared_device(env: simpy.Environment, sharing: Sharing) -> SharedDevice:
+    """Return a device that is shared in the given way."""
+    return TurnsDevice(env) if sharing == "turns" else BandwidthDevice(env)
