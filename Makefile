@@ -1,0 +1,45 @@
+# The two commands of the README are `make simulate` and `make test`.
+# They need Python 3.11 or newer and make what is missing; a stamp file says what is there.
+# Another interpreter: make PYTHON=python3.12 simulate
+
+PYTHON = python3
+VENV = .venv
+BIN = $(VENV)/bin
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: simulate test lint docs bench clean
+
+simulate: $(VENV)/.simulator
+	$(BIN)/spdsim simulate scenarios/h100x8.yaml
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# The reference pages and the pictures, generated from the code.
+docs: $(VENV)/.dev
+	$(BIN)/python tools/reference.py
+
+bench: $(VENV)/.simulator
+	$(BIN)/python benchmarks/engine.py
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	find spdsim tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "spdsim needs Python 3.11 or newer: make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.simulator: $(VENV)/.python pyproject.toml constraints.txt
+	$(INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.python pyproject.toml constraints.txt
+	$(INSTALL) --editable '.[dev]'
+	@touch $(VENV)/.simulator $@
