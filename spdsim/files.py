@@ -1,0 +1,58 @@
+"""Writing files so that a reader sees the whole file or none of it.
+
+Standard library only.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TextIO
+
+from spdsim.errors import InputError
+
+
+@contextmanager
+def atomic_writer(path: str | os.PathLike[str]) -> Iterator[TextIO]:
+    """Open `path` for writing text (UTF-8); the file appears, complete, when the block ends without an error.
+
+    Until then the text goes to a temporary file in the same directory, which an error or Ctrl-C removes.
+    What is not a regular file (a pipe, /dev/null) is written directly, since replacing it would destroy it.
+
+    Raises InputError when the file cannot be written: no such directory, no permission, no space.
+    """
+    target = Path(path)
+    with _as_input_error(target):
+        target = target.resolve()
+        _refuse(target, path)
+        if target.exists() and not target.is_file():
+            with target.open("w", encoding="utf-8", newline="\n") as file:
+                yield file
+            return
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        try:
+            with temporary.open("x", encoding="utf-8", newline="\n") as file:
+                yield file
+            os.replace(temporary, target)
+        except BaseException:
+            # Ctrl-C included: a half-written file is worse than none.
+            with suppress(OSError):
+                temporary.unlink()
+            raise
+
+
+def _refuse(target: Path, path: str | os.PathLike[str]) -> None:
+    """Raise InputError for what the operating system would report less clearly."""
+    if target.is_dir():
+        raise InputError(f"{os.fspath(path)}: is a directory: must be a file to write")
+    if not target.parent.is_dir():
+        raise InputError(f"{os.fspath(path)}: directory {Path(path).parent} does not exist: must exist")
+
+
+@contextmanager
+def _as_input_error(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusal to write into one line that names the file."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
