@@ -94,10 +94,10 @@ class Coins:
 
 
 def toss(model: Acceptance, seed: int, sequence: int, num_tokens: int) -> Coins:
-    """Return the coins of positions 0 to num_tokens - 1 of one sequence."""
+    """Return the coins of positions 0 to num_tokens - 1 of one sequence (of as many as a record has, and then True)."""
     if isinstance(model, Replay):
-        record = model.accepted[sequence % len(model.accepted)]
-        return Coins([True, *record])
+        record = model.accepted[sequence % len(model.accepted)][: num_tokens - 1]
+        return Coins([True, *record, *[True] * (num_tokens - 1 - len(record))])
     uniform = _uniform(seed, sequence, _COINS, num_tokens)
     match model:
         case Bernoulli(p):

@@ -16,8 +16,8 @@ project's generalisation of it.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 from spdsim.errors import ScheduleError
 from spdsim.schedules.ops import Compute, Op, Recv, Send, Verdict
@@ -113,9 +113,8 @@ class Layout:
         return self.num_stages > 1 and (self.feature_stages is None or stage in self.feature_stages)
 
 
-@dataclass(frozen=True, slots=True)
-class PipelineState:
-    """What every worker knows at the start of a cycle.
+class PipelineState(NamedTuple):
+    """What every worker knows at the start of a cycle (a named tuple: one is made every cycle).
 
     in_flight: positions, newest first; entry i is what stage i runs now, entries from n on have left
         the last stage and wait for their verdict (only with a verification lag).
@@ -168,18 +167,14 @@ def advance(state: PipelineState, verdict: Verdict | None) -> PipelineState:
         need = "needs a verdict" if state.is_full else "is a fill cycle and has no verdict"
         raise ScheduleError(f"cycle {state.cycle} {need}")
     if verdict is None:
-        newest, oldest = state.in_flight[0], state.in_flight[-1]
-        return replace(state, in_flight=range(newest + 1, oldest - 1, -1), cycle=state.cycle + 1, rejected=False)
-    corrected = state.oldest + 1
-    keep_draft = verdict.accepted and state.cycle >= 0
-    newest = state.in_flight[0] + 1 if keep_draft else corrected
-    return replace(
-        state,
-        in_flight=range(newest, corrected - 1, -1),
-        committed=state.committed + 1,
-        cycle=state.cycle + 1,
-        rejected=not verdict.accepted,
-        ended=verdict.token in state.end_tokens,
+        newest, oldest, committed, rejected, ended = state.in_flight[0] + 1, state.oldest, state.committed, False, False
+    else:
+        oldest = state.oldest + 1
+        newest = state.in_flight[0] + 1 if verdict.accepted and state.cycle >= 0 else oldest
+        committed, rejected, ended = state.committed + 1, not verdict.accepted, verdict.token in state.end_tokens
+    in_flight = range(newest, oldest - 1, -1)
+    return PipelineState(
+        state.layout, state.max_tokens, state.end_tokens, in_flight, committed, state.cycle + 1, rejected, ended
     )
 
 
