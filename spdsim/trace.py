@@ -7,8 +7,9 @@ Standard library only. Files are read and written by `spdsim.tracefile`.
 """
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Literal
 
 Source = Literal["simulator", "executor", "emulated"]
@@ -24,6 +25,12 @@ class WorkerInfo:
     index: int
     role: str
     device: str
+
+
+def worker_labels(roles: Iterable[str]) -> list[str]:
+    """Return what people call the workers with these roles: "draft", "stage 0", "stage 1", "head"."""
+    stages = count()
+    return [f"stage {next(stages)}" if role == "stage" else role for role in roles]
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,7 +128,7 @@ class _Reader:
             raise self.error(f'format is {_shown(document.get("format"))}: must be "{FORMAT}"')
         if document.get("version") != VERSION:
             raise self.error(f"version is {_shown(document.get('version'))}: this spdsim reads version {VERSION}")
-        source = document.get("source")
+        source: Any = document.get("source")
         if source not in get_args(Source):
             raise self.error(f"source is {_shown(source)}: must be one of {', '.join(get_args(Source))}")
         return TraceHeader(
