@@ -22,7 +22,7 @@ lint: $(VENV)/.dev
 
 # The reference pages and the pictures, generated from the code.
 docs: $(VENV)/.dev
-	$(BIN)/python tools/reference.py
+	$(BIN)/python -m tools.reference
 
 bench: $(VENV)/.simulator
 	$(BIN)/python benchmarks/engine.py

@@ -1,0 +1,136 @@
+"""Write what the documentation takes from the code: reference pages, the picture, and the outputs of commands.
+
+Run as `make docs`; a test says when it is needed.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from spdsim.cli.app import app
+from spdsim.scenario import scenario_schema
+from tools.pages import ROOT, all_pages, environment, refreshed
+
+HELP_COLUMNS = "100"
+
+
+def generated() -> dict[Path, str]:
+    """Return the text of every file that is generated whole."""
+    makers: dict[str, Callable[[], str]] = {
+        "docs/reference/cli.md": cli_page,
+        "docs/reference/scenario.md": scenario_page,
+        "docs/images/timeline.svg": timeline_picture,
+    }
+    return {ROOT / name: make() for name, make in makers.items()}
+
+
+def cli_page() -> str:
+    """Return the reference of the command line: every command's help."""
+    names = [command.callback.__name__ for command in app.registered_commands if command.callback]
+    parts = [
+        "# The command line\n",
+        "This page is generated from `spdsim --help` by `make docs`.\n",
+        "Results go to standard output, commentary to standard error.",
+        "The exit code is 0, or 2 for wrong input, 130 after Ctrl-C; after an error nothing is written.",
+        "`NO_COLOR` turns colours off, `COLUMNS` sets the width.\n",
+        *(f"## {title}\n\n```text\n{_help(*words)}```\n" for title, words in _titles(names)),
+    ]
+    return "\n".join(parts)
+
+
+def _titles(names: list[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    yield "spdsim", ()
+    for name in names:
+        yield f"spdsim {name}", (name,)
+
+
+def _help(*words: str) -> str:
+    command = [sys.executable, "-m", "spdsim", *words, "--help"]
+    env = {**environment(), "COLUMNS": HELP_COLUMNS}
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
+
+
+def timeline_picture() -> str:
+    """Return the README's picture: the small scenario's timeline as SVG."""
+    with TemporaryDirectory() as directory:
+        picture = Path(directory) / "timeline.svg"
+        scenario = ROOT / "scenarios" / "small.yaml"
+        command = [sys.executable, "-m", "spdsim", "simulate", str(scenario), "--svg", str(picture), "--quiet"]
+        subprocess.run(command, env=environment(), check=True)
+        return picture.read_text(encoding="utf-8")
+
+
+# The page of scenario keys, from the JSON Schema.
+
+Schema = dict[str, Any]
+
+
+def scenario_page() -> str:
+    """Return the reference of scenario files: one section a mapping, one line a key."""
+    schema = scenario_schema()
+    definitions: dict[str, Schema] = schema.get("$defs", {})
+    parts = [
+        "# Scenario files\n",
+        "This page is generated from the JSON Schema (`spdsim schema`) by `make docs`.",
+        "How to write a scenario is told in [its how-to](../how-to/write-a-scenario.md).\n",
+        *_section("A scenario", schema),
+    ]
+    for name in definitions:
+        if "properties" in definitions[name]:
+            parts += _section(name, definitions[name])
+    return "\n".join(parts)
+
+
+def _section(title: str, schema: Schema) -> Iterator[str]:
+    yield f"## {title}\n"
+    if "description" in schema:
+        yield schema["description"] + "\n"
+    yield "| key | value | default | meaning |\n|---|---|---|---|"
+    required = schema.get("required", ())
+    for key, value in schema["properties"].items():
+        default = "required" if key in required else f"`{json.dumps(value.get('default'))}`"
+        cells = (f"`{key}`", _type(value), default, value.get("description", ""))
+        yield "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+    yield ""
+
+
+def _type(schema: Schema) -> str:
+    """Say in words which values `schema` allows."""
+    match schema:
+        case {"$ref": reference}:
+            name = str(reference).rsplit("/", 1)[-1]
+            return f"[{name}](#{name.lower()})"
+        case {"const": value}:
+            return f"`{value}`"
+        case {"enum": values}:
+            return " or ".join(f"`{value}`" for value in values)
+        case {"anyOf": options} | {"oneOf": options}:
+            return " or ".join(dict.fromkeys(_type(option) for option in options))
+        case {"type": "array", "items": items}:
+            return f"list of {_type(items)}"
+        case {"type": kind}:
+            return f"{kind}{_range(schema)}"
+        case _:
+            return "any"
+
+
+def _range(schema: Schema) -> str:
+    rules = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+    bounds = [f"{sign} {schema[rule]}" for rule, sign in rules.items() if rule in schema]
+    return f" {', '.join(bounds)}" if bounds else ""
+
+
+def main() -> None:
+    """Write every generated file, then put current outputs on every page."""
+    for path, text in generated().items():
+        path.write_text(text, encoding="utf-8")
+    for page in all_pages():
+        page.write_text(refreshed(page.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
