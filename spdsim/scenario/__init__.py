@@ -1,0 +1,28 @@
+"""What people write: scenarios and profiles, read from YAML and checked.
+
+Knows nothing of the engine; `spdsim.timing` turns a scenario into the numbers that the engine reads.
+"""
+
+from spdsim import acceptance
+from spdsim.scenario.acceptance import acceptance_model
+from spdsim.scenario.document import scenario_document, scenario_schema, scenario_sha256, template_text
+from spdsim.scenario.load import load_scenario
+from spdsim.scenario.model import Scenario
+from spdsim.scenario.placement import layout_of
+from spdsim.scenario.workload import draw_length
+
+
+def acceptance_of(scenario: Scenario) -> acceptance.Acceptance:
+    """Return the scenario's acceptance model, at its number of stages."""
+    return acceptance_model(scenario.acceptance, scenario.partition.stages)
+
+
+def output_tokens(scenario: Scenario, sequence: int) -> int:
+    """Return how many tokens sequence `sequence` (from 0, over all replications) generates."""
+    return draw_length(scenario.workload, scenario.seed, sequence)
+
+
+__all__ = [
+    "Scenario", "acceptance_of", "layout_of", "load_scenario", "output_tokens", "scenario_document",
+    "scenario_schema", "scenario_sha256", "template_text",
+]  # fmt: skip

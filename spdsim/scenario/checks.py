@@ -1,0 +1,109 @@
+"""The rules that join several keys of a scenario."""
+
+from collections.abc import Iterator
+from math import ceil
+
+from spdsim.scenario.acceptance import Replay
+from spdsim.scenario.memory import memory_needed
+from spdsim.scenario.model import Scenario
+from spdsim.scenario.problems import Problem
+from spdsim.scenario.source import show
+from spdsim.scenario.times import Profile, ProfileTimes, Roofline
+from spdsim.scenario.workload import UniformLength
+
+
+def check(scenario: Scenario) -> list[Problem]:
+    """Return what is wrong; later rules are only asked where the earlier ones hold."""
+    for rules in (_cut, _draft, _rest, _times, _links, _memory):
+        if problems := list(rules(scenario)):
+            return problems
+    return []
+
+
+def _cut(scenario: Scenario) -> Iterator[Problem]:
+    stages, num_layers, cut = scenario.partition.stages, scenario.model.num_layers, scenario.partition.layers
+    if stages > num_layers:
+        yield Problem(("partition", "stages"), f"is {stages}", f"must be at most the model's {num_layers} layers")
+    elif isinstance(cut, tuple) and len(cut) != stages:
+        rule = f"must have {stages} entries, one for each of partition.stages"
+        yield Problem(("partition", "layers"), f"is {show(cut)}", rule)
+    elif isinstance(cut, tuple) and sum(cut) != num_layers:
+        rule = f"must add up to the model's {num_layers} layers, not {sum(cut)}"
+        yield Problem(("partition", "layers"), f"is {show(cut)}", rule)
+
+
+def _draft(scenario: Scenario) -> Iterator[Problem]:
+    model, draft = scenario.model, scenario.draft
+    if isinstance(draft.anchors, tuple):
+        rising = all(low < high for low, high in zip(draft.anchors, draft.anchors[1:], strict=False))
+        if not draft.anchors or draft.anchors[0] != 0 or draft.anchors[-1] > model.num_layers or not rising:
+            rule = f"must start at 0, rise, and end at {model.num_layers} at most"
+            yield Problem(("draft", "anchors"), f"is {show(draft.anchors)}", rule)
+    elif draft.anchors > model.num_layers + 1:
+        rule = f"must be at most {model.num_layers + 1}, the model's layers and the embedding"
+        yield Problem(("draft", "anchors"), f"is {draft.anchors}", rule)
+    if draft.draft_vocab_size is not None and draft.draft_vocab_size > model.vocab_size:
+        rule = f"must be at most the model's vocab_size, {model.vocab_size}"
+        yield Problem(("draft", "draft_vocab_size"), f"is {draft.draft_vocab_size}", rule)
+
+
+def _rest(scenario: Scenario) -> Iterator[Problem]:
+    model, lengths = scenario.model, scenario.workload.new_tokens
+    if model.num_heads % model.num_kv_heads:
+        rule = f"must divide num_heads, {model.num_heads}"
+        yield Problem(("model", "num_kv_heads"), f"is {model.num_kv_heads}", rule)
+    if isinstance(lengths, UniformLength) and lengths.low > lengths.high:
+        rule = f"must be at most high, {lengths.high}"
+        yield Problem(("workload", "new_tokens", "low"), f"is {lengths.low}", rule)
+    if isinstance(scenario.acceptance, Replay) and scenario.acceptance.accepted is None:
+        yield Problem(("acceptance", "file"), "is missing", "must name the recorded verdicts")
+
+
+def _times(scenario: Scenario) -> Iterator[Problem]:
+    match scenario.timing:
+        case Roofline():
+            for figure in ("bandwidth_bytes_per_s", "flops_per_s"):
+                if getattr(scenario.devices.gpu, figure) is None:
+                    yield Problem(("devices", "gpu", figure), "is missing", "must be given for timing of kind roofline")
+        case ProfileTimes(profile=profile):
+            yield from _tasks(scenario, profile)
+
+
+def _tasks(scenario: Scenario, profile: Profile) -> Iterator[Problem]:
+    stages = scenario.partition.stages
+    at = ("timing", "profile")
+    for task in ("prefill", "forward", "draft"):
+        if getattr(profile, task) is not None and getattr(profile, f"{task}_per_layer") is not None:
+            yield Problem((*at, task), "is given beside " + f"{task}_per_layer", "must be one of the two")
+    for task in ("prefill", "forward"):
+        listed = getattr(profile, task)
+        if isinstance(listed, tuple) and len(listed) != stages:
+            entries = f"has {len(listed)} {'entry' if len(listed) == 1 else 'entries'}"
+            yield Problem((*at, task), entries, f"must have {stages}, one for each of partition.stages")
+    if profile.forward is None and profile.forward_per_layer is None:
+        yield Problem((*at, "forward"), "is missing", "a profile needs this task (or forward_per_layer)")
+    if stages > 1 and profile.draft is None and profile.draft_per_layer is None:
+        yield Problem((*at, "draft"), "is missing", "a profile needs this task (or draft_per_layer)")
+    is_sharded = stages > 1 and scenario.partition.lm_head == "sharded"
+    if profile.verify is None and not (is_sharded and profile.verify_shard is not None):
+        yield Problem((*at, "verify"), "is missing", "a profile needs this task")
+
+
+def _links(scenario: Scenario) -> Iterator[Problem]:
+    count, per_node = scenario.devices.count, scenario.devices.per_node or scenario.devices.count
+    if count > 1 and per_node > 1 and scenario.links.intra_node is None:
+        yield Problem(("links", "intra_node"), "is missing", "must be given for several devices in a node")
+    if count > per_node and scenario.links.inter_node is None:
+        yield Problem(("links", "inter_node"), "is missing", "must be given for several nodes")
+
+
+def _memory(scenario: Scenario) -> Iterator[Problem]:
+    gpu, count = scenario.devices.gpu, scenario.devices.count
+    if gpu.memory_bytes is None:
+        return
+    needed, there = memory_needed(scenario), gpu.memory_bytes * count
+    if needed > there:
+        devices = f"{count} {gpu.name} {'has' if count == 1 else 'have'}"
+        state = f"is {show(scenario.model.name)}, which needs {needed / 1e9:.1f} GB where {devices} {there / 1e9:.1f} GB"
+        rule = f"{(needed - there) / 1e9:.1f} GB too much; {ceil(needed / gpu.memory_bytes)} devices would fit"
+        yield Problem(("model",), state, rule)

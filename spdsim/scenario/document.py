@@ -1,0 +1,39 @@
+"""A scenario as plain data: what `--json` shows, what its hash is of, its schema, and a template to start from."""
+
+import hashlib
+import json
+from importlib.resources import files
+from typing import Any
+
+from spdsim.scenario.model import Scenario
+from spdsim.scenario.times import Roofline, resolve
+
+_BASES: dict[str, Any] = {
+    "model": {"base"},
+    "devices": {"gpu": {"base"}},
+    "links": {"intra_node": {"base"}, "inter_node": {"base"}},
+}
+
+
+def scenario_document(scenario: Scenario) -> dict[str, Any]:
+    """Return the scenario with every default and catalogue figure filled in, as JSON data that loads again."""
+    if isinstance(scenario.timing, Roofline):
+        timing = resolve(scenario.timing, scenario.devices.gpu, scenario.runtime.launch)
+        scenario = scenario.model_copy(update={"timing": timing})
+    return scenario.model_dump(mode="json", exclude=_BASES)
+
+
+def scenario_sha256(scenario: Scenario) -> str:
+    """Return the SHA-256 of the scenario's document, in hexadecimal; the order of keys does not matter."""
+    text = json.dumps(scenario_document(scenario), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def scenario_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a scenario file, for editors."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Scenario.model_json_schema()}
+
+
+def template_text() -> str:
+    """Return a commented scenario to start from, YAML that loads."""
+    return files("spdsim.scenario").joinpath("template.yaml").read_text("utf-8")

@@ -1,0 +1,146 @@
+"""Durations and profiles as people write them: seconds of every task and message.
+
+A duration is a number of seconds or a mapping with a `kind`. Knows nothing of stages or devices.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, Tag
+
+from spdsim import distributions
+from spdsim.distributions import Distribution
+from spdsim.machine import Duration
+from spdsim.scenario.fields import NotNegative, Part, Seconds, by_kind, is_number
+
+
+class ConstantDraw(Part):
+    """Always the same."""
+
+    kind: Literal["constant"] = "constant"
+    mean_s: Seconds
+
+
+class NormalDraw(Part):
+    """A normal distribution, cut off at zero."""
+
+    kind: Literal["normal"]
+    mean_s: Seconds = Field(description="Mean before the cut.")
+    std_s: Seconds = Field(description="Standard deviation before the cut.")
+
+
+class LogNormalDraw(Part):
+    """A lognormal distribution."""
+
+    kind: Literal["lognormal"]
+    mean_s: Seconds
+    cv: NotNegative = Field(description="Standard deviation over mean.")
+
+
+class GammaDraw(Part):
+    """A gamma distribution."""
+
+    kind: Literal["gamma"]
+    mean_s: Seconds
+    cv: NotNegative = Field(description="Standard deviation over mean.")
+
+
+class EmpiricalDraw(Part):
+    """Measured seconds, drawn with replacement."""
+
+    kind: Literal["empirical"]
+    samples_s: Annotated[tuple[Seconds, ...], Field(min_length=1)]
+
+
+def _as_mapping(written: Any) -> Any:
+    return {"kind": "constant", "mean_s": written} if is_number(written) else written
+
+
+Draw = Annotated[
+    Annotated[ConstantDraw, Tag("@constant")]
+    | Annotated[NormalDraw, Tag("@normal")]
+    | Annotated[LogNormalDraw, Tag("@lognormal")]
+    | Annotated[GammaDraw, Tag("@gamma")]
+    | Annotated[EmpiricalDraw, Tag("@empirical")],
+    by_kind("constant"),
+]
+AnyDraw = Annotated[Draw, BeforeValidator(_as_mapping, json_schema_input_type=float | Draw)]
+
+
+class _OfTask(Part):
+    per_context_token_s: Seconds = Field(default=0.0, description="Seconds added for each token of context.")
+    by_fill_depth: Annotated[tuple[AnyDraw, ...], Field(min_length=1)] | None = Field(
+        default=None, description="Entry d - 1 is drawn instead with d tokens in flight; the last one serves deeper."
+    )
+
+
+class ConstantTask(ConstantDraw, _OfTask):
+    """A task that always takes the same."""
+
+
+class NormalTask(NormalDraw, _OfTask):
+    """A task with a normal duration, cut off at zero."""
+
+
+class LogNormalTask(LogNormalDraw, _OfTask):
+    """A task with a lognormal duration."""
+
+
+class GammaTask(GammaDraw, _OfTask):
+    """A task with a gamma duration."""
+
+
+class EmpiricalTask(EmpiricalDraw, _OfTask):
+    """A task with measured durations."""
+
+
+AnyTaskKind = Annotated[
+    Annotated[ConstantTask, Tag("@constant")]
+    | Annotated[NormalTask, Tag("@normal")]
+    | Annotated[LogNormalTask, Tag("@lognormal")]
+    | Annotated[GammaTask, Tag("@gamma")]
+    | Annotated[EmpiricalTask, Tag("@empirical")],
+    by_kind("constant"),
+]
+TaskTime = Annotated[AnyTaskKind, BeforeValidator(_as_mapping, json_schema_input_type=float | AnyTaskKind)]
+
+
+class MessageTime(Part):
+    """What a message costs, where it is not the link's figures that say so."""
+
+    post_s: AnyDraw | None = Field(default=None, description="Seconds of the sender's host; null: the link's.")
+    transit_s: AnyDraw | None = Field(default=None, description="Seconds on the way; null: from the link's figures.")
+
+
+class MessageTimes(Part):
+    """Costs by payload."""
+
+    hidden: MessageTime = MessageTime()
+    features: MessageTime = MessageTime()
+    draft: MessageTime = MessageTime()
+    verdict: MessageTime = MessageTime()
+    partial: MessageTime = MessageTime()
+
+
+def distribution(draw: Draw) -> Distribution:
+    """Return the distribution that was written."""
+    match draw:
+        case ConstantDraw(mean_s=mean_s):
+            return distributions.Constant(mean_s)
+        case NormalDraw(mean_s=mean_s, std_s=std_s):
+            return distributions.Normal(mean_s, std_s)
+        case LogNormalDraw(mean_s=mean_s, cv=cv):
+            return distributions.LogNormal(mean_s, cv)
+        case GammaDraw(mean_s=mean_s, cv=cv):
+            return distributions.Gamma(mean_s, cv)
+        case EmpiricalDraw(samples_s=samples_s):
+            return distributions.Empirical(samples_s)
+
+
+def duration(written: AnyTaskKind, factor: float = 1.0) -> Duration:
+    """Return the duration of a task, `factor` times what was written; draws keep their spread over mean."""
+    by_depth = written.by_fill_depth
+    return Duration(
+        distributions.scaled(distribution(written), factor),
+        written.per_context_token_s * factor,
+        None if by_depth is None else tuple(distributions.scaled(distribution(draw), factor) for draw in by_depth),
+    )

@@ -1,0 +1,72 @@
+"""The files that a scenario names: a profile, recorded verdicts. Each is read into the scenario's data."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from spdsim.errors import ScenarioError
+from spdsim.scenario.source import KeyPath, Source, read_text, read_yaml, show
+
+PROFILE: KeyPath = ("timing", "profile")
+REPLAY: KeyPath = ("acceptance", "file")
+
+
+def include_files(source: Source) -> None:
+    """Put what the named files say in the place of their names. Raises ScenarioError if one cannot be read."""
+    timing = source.data.get("timing")
+    if isinstance(timing, dict) and isinstance(timing.get("profile"), str):
+        include_profile(source)
+    acceptance = source.data.get("acceptance")
+    if isinstance(acceptance, dict) and acceptance.get("kind") == "replay" and isinstance(acceptance.get("file"), str):
+        path = _beside(source, REPLAY, acceptance.pop("file"))
+        acceptance["accepted"] = read_verdicts(path)
+        acceptance.setdefault("source", f"recorded in {path.name}")
+
+
+def include_profile(source: Source) -> None:
+    """Put the profile file that `timing.profile` names in the place of its name."""
+    timing = source.data["timing"]
+    profile = read_yaml(_beside(source, PROFILE, timing["profile"]))
+    for key in ("format", "version", "origin", "source"):
+        if key not in profile.data:
+            raise ScenarioError(f"{profile.name}: {key} is missing: a profile file begins with format: spd-profile, "
+                                "version: 1, origin and source")  # fmt: skip
+    timing["profile"] = profile.data
+    source.included.append((PROFILE, profile))
+
+
+def read_verdicts(path: Path) -> list[str]:
+    """Return recorded verdicts, a text of A and R for each sequence. Raises ScenarioError if a line is malformed."""
+    records: dict[int, str] = {}
+    for number, line in enumerate(read_text(path).splitlines(), 1):
+        if line.strip():
+            sequence, accepted = _record(line, f"{path}:{number}")
+            if sequence in records:
+                raise ScenarioError(f"{path}:{number}: sequence is {sequence}: is given twice")
+            records[sequence] = "".join("A" if verdict else "R" for verdict in accepted)
+    if not records:
+        raise ScenarioError(f"{path}: is empty: must have a line for each sequence")
+    return [records[sequence] for sequence in sorted(records)]
+
+
+def _record(line: str, where: str) -> tuple[int, list[bool]]:
+    try:
+        record: Any = json.loads(line)
+    except ValueError as error:
+        raise ScenarioError(f"{where}: is not JSON: {error}") from None
+    if not isinstance(record, dict):
+        raise ScenarioError(f'{where}: is {show(record)}: must be {{"sequence": 0, "accepted": [true, …]}}')
+    for key in ("sequence", "accepted"):
+        if key not in record:
+            raise ScenarioError(f"{where}: {key} is missing: must be given")
+    sequence, accepted = record["sequence"], record["accepted"]
+    if type(sequence) is not int or sequence < 0:
+        raise ScenarioError(f"{where}: sequence is {show(sequence)}: must be a whole number, at least 0")
+    if not isinstance(accepted, list) or not all(isinstance(verdict, bool) for verdict in accepted):
+        raise ScenarioError(f"{where}: accepted is {show(accepted)}: must be a list of true and false")
+    return sequence, accepted
+
+
+def _beside(source: Source, path: KeyPath, name: str) -> Path:
+    """A path in a scenario is relative to the scenario; one in an option, to the current directory."""
+    return Path(name) if path in source.settings else Path(source.name).parent / name

@@ -1,0 +1,33 @@
+"""Reading a scenario: file, settings, named files, rules."""
+
+from collections.abc import Sequence
+from os import PathLike, fspath
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from spdsim.scenario.checks import check
+from spdsim.scenario.files import include_files
+from spdsim.scenario.model import Scenario
+from spdsim.scenario.overrides import apply_override
+from spdsim.scenario.problems import from_pydantic, report
+from spdsim.scenario.source import read_yaml
+
+
+def load_scenario(path: str | PathLike[str], overrides: Sequence[str] = ()) -> Scenario:
+    """Return the scenario in a YAML file, with settings such as "partition.stages=8" on top, in their order.
+
+    Raises ScenarioError, one line: file and line (or the option), key, value and rule.
+    """
+    source = read_yaml(fspath(path))
+    for setting in overrides:
+        apply_override(source, setting)
+    include_files(source)
+    source.data.setdefault("name", Path(path).stem)
+    try:
+        scenario = Scenario.model_validate(source.data)
+    except ValidationError as error:
+        raise report(from_pydantic(error, source.data), source) from None
+    if problems := check(scenario):
+        raise report(problems, source)
+    return scenario

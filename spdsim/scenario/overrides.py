@@ -1,0 +1,76 @@
+"""Settings on top of a file: "partition.stages=8"."""
+
+from typing import Any
+
+from spdsim.errors import ScenarioError
+from spdsim.scenario.files import PROFILE, include_profile
+from spdsim.scenario.keys import known_at
+from spdsim.scenario.source import KeyPath, Source, parse_yaml, show
+
+
+def apply_override(source: Source, setting: str) -> None:
+    """Set one key of a scenario's data; the value is read as YAML.
+
+    Below a catalogue's name (`devices.gpu.memory_bytes` where gpu is h100-sxm) the other figures stay.
+    A new kind drops the keys that only the old kind had. An acceptance that is changed is an assumption.
+    Raises ScenarioError if the setting is not KEY=VALUE or its key leads into a plain value.
+    """
+    key, equals, text = setting.partition("=")
+    key = key.strip()
+    if not equals or not all(key.split(".")):
+        raise ScenarioError(f"--set {setting}: must be KEY=VALUE, such as partition.stages=8")
+    option = f"--set {key}"
+    value = parse_yaml(text, option).data
+    parent, path = _open(source, key.split("."), option)
+    last = path[-1]
+    is_new_kind = last == "kind" and isinstance(parent, dict) and parent.get("kind") != value
+    parent[last] = value
+    source.settings[path] = option
+    if is_new_kind:
+        _drop_foreign_keys(source, parent, path[:-1])
+    if path[0] == "acceptance" and last not in ("origin", "source"):
+        _mark_assumed(source, option)
+
+
+def _open(source: Source, words: list[str], option: str) -> tuple[Any, KeyPath]:
+    """Return the mapping or list that holds the last word, and the key path."""
+    node: Any = source.data
+    path: KeyPath = ()
+    for word in words[:-1]:
+        part = _part(node, word, path, option)
+        if isinstance(node, dict) and node.get(part) is None:
+            node[part] = {}
+        path = (*path, part)
+        if isinstance(node[part], str):
+            if path == PROFILE:
+                include_profile(source)
+            else:
+                node[part] = {"base": node[part]}
+        node = node[part]
+    return node, (*path, _part(node, words[-1], path, option))
+
+
+def _part(node: Any, word: str, path: KeyPath, option: str) -> str | int:
+    number = int(word) if word.isdecimal() else None
+    if isinstance(node, dict):
+        return number if number is not None and number in node else word
+    if isinstance(node, list):
+        if number is None or number >= len(node):
+            raise ScenarioError(f"{option}: {word} is no entry of a list: must be 0 to {len(node) - 1}")
+        return number
+    raise ScenarioError(f"{option}: {'.'.join(map(str, path))} is {show(node)}: has no keys below it")
+
+
+def _drop_foreign_keys(source: Source, parent: dict[Any, Any], path: KeyPath) -> None:
+    known = known_at(path, source.data)
+    for key in [key for key in parent if key not in known and (*path, key) not in source.settings]:
+        del parent[key]
+
+
+def _mark_assumed(source: Source, option: str) -> None:
+    acceptance = source.data.get("acceptance")
+    if isinstance(acceptance, dict):
+        if ("acceptance", "origin") not in source.settings:
+            acceptance["origin"] = "assumed"
+        if ("acceptance", "source") not in source.settings:
+            acceptance["source"] = option

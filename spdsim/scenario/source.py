@@ -1,0 +1,205 @@
+"""Reading YAML into plain data that remembers its lines.
+
+Scalars follow YAML 1.2: `1e-3` is a number, and `on`, `off`, `yes` and `no` are text.
+Knows nothing of what a scenario means.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from spdsim.errors import ScenarioError
+
+KeyPath = tuple[str | int, ...]
+
+_MAX_VALUES = 1_000_000
+_TAG = "tag:yaml.org,2002:"
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML up to the node tree, with the scalars of YAML 1.2."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
+
+
+for _name, _pattern, _first in (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789")),
+    (
+        "float",
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        list("-+.0123456789"),
+    ),
+):
+    _Loader.add_implicit_resolver(_TAG + _name, re.compile(f"^(?:{_pattern})$"), _first)
+
+
+@dataclass(slots=True)
+class Source:
+    """Plain data, and where each part of it was written.
+
+    name: the file as the user named it. lines: line of each key path. settings: key paths that were set by an
+    option, with the option. included: the sources of parts that another file gave, with that part's key path.
+    """
+
+    name: str
+    data: Any
+    lines: dict[KeyPath, int] = field(default_factory=dict)
+    settings: dict[KeyPath, str] = field(default_factory=dict)
+    included: list[tuple[KeyPath, "Source"]] = field(default_factory=list)
+
+    def locate(self, path: KeyPath) -> tuple[str, KeyPath]:
+        """Return where `path` was written ("file:line" or an option) and the key path to show."""
+        for length in range(len(path), 0, -1):
+            if path[:length] in self.settings:
+                return self.settings[path[:length]], path
+        for prefix, source in self.included:
+            if path[: len(prefix)] == prefix:
+                return source.locate(path[len(prefix) :])
+        for length in range(len(path), 0, -1):
+            if path[:length] in self.lines:
+                return f"{self.name}:{self.lines[path[:length]]}", path
+        return self.name, path
+
+
+def dotted(path: KeyPath) -> str:
+    """Return a key path as people write it: "partition.layers[2]"."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
+
+
+def read_text(path: str | Path) -> str:
+    """Return the text of a file. Raises ScenarioError if it cannot be read or is not UTF-8."""
+    try:
+        raw = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise ScenarioError(f"{path}: there is no such file") from None
+    except IsADirectoryError:
+        raise ScenarioError(f"{path}: is a directory: must be a file") from None
+    except (OSError, ValueError) as error:
+        raise ScenarioError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise ScenarioError(f"{path}:{line}: is not text in UTF-8") from None
+
+
+def read_yaml(path: str | Path) -> Source:
+    """Return the mapping in a YAML file. Raises ScenarioError if it is none."""
+    source = parse_yaml(read_text(path), str(path))
+    if source.data is None:
+        raise ScenarioError(f"{path}: is empty: must be a mapping of keys")
+    if not isinstance(source.data, dict):
+        raise ScenarioError(f"{path}: is {show(source.data)}: must be a mapping of keys")
+    return source
+
+
+def parse_yaml(text: str, name: str) -> Source:
+    """Return the data in a YAML text, with its lines. Raises ScenarioError if it is not YAML."""
+    source = Source(name, None)
+    try:
+        loader = _Loader(text)
+        try:
+            node = loader.get_single_node()
+        finally:
+            loader.dispose()
+        if node is not None:
+            source.data = _Reader(source).value(node, ())
+    except yaml.MarkedYAMLError as error:
+        where = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ScenarioError(f"{name}{where}: is not YAML: {error.problem}") from None
+    except yaml.YAMLError as error:
+        raise ScenarioError(f"{name}: is not YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise ScenarioError(f"{name}: is nested too deeply") from None
+    return source
+
+
+def show(value: object) -> str:
+    """Return a value on one short line, as it would stand in YAML."""
+    match value:
+        case None:
+            text = "null"
+        case bool():
+            text = str(value).lower()
+        case float() if value != value or value in (float("inf"), float("-inf")):
+            text = {"nan": ".nan", "inf": ".inf", "-inf": "-.inf"}[str(value)]
+        case str():
+            text = f'"{value}"'
+        case dict():
+            text = "{" + ", ".join(f"{key}: {show(entry)}" for key, entry in value.items()) + "}"
+        case Sequence():
+            text = "[" + ", ".join(show(entry) for entry in value) + "]"
+        case _:
+            text = str(value)
+    text = " ".join(text.split())
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+class _Reader:
+    """Turns nodes into values and notes the line of each."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._open: set[int] = set()
+        self._num_values = 0
+
+    def value(self, node: yaml.Node, path: KeyPath) -> Any:
+        # Aliases may refer to what contains them, or multiply without end; both are refused.
+        self._num_values += 1
+        if id(node) in self._open or self._num_values > _MAX_VALUES:
+            raise self._error(node, "an alias contains itself" if id(node) in self._open else "has too many values")
+        self._source.lines.setdefault(path, node.start_mark.line + 1)
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node)
+        self._open.add(id(node))
+        try:
+            if isinstance(node, yaml.SequenceNode):
+                return [self.value(entry, (*path, index)) for index, entry in enumerate(node.value)]
+            return self._mapping(node, path)
+        finally:
+            self._open.discard(id(node))
+
+    def _mapping(self, node: yaml.Node, path: KeyPath) -> dict[Any, Any]:
+        values: dict[Any, Any] = {}
+        for key_node, value_node in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise self._error(key_node, "a key must be a word")
+            key = self._scalar(key_node)
+            key = key if isinstance(key, str | int) and not isinstance(key, bool) else key_node.value
+            here = (*path, key)
+            if key in values:
+                first = self._source.lines[here]
+                raise self._error(key_node, f"{dotted(here)} is given twice: first in line {first}")
+            self._source.lines[here] = key_node.start_mark.line + 1
+            values[key] = self.value(value_node, here)
+        return values
+
+    def _scalar(self, node: yaml.ScalarNode) -> str | int | float | bool | None:
+        text = str(node.value)
+        try:
+            match node.tag.removeprefix(_TAG):
+                case "str":
+                    return text
+                case "null":
+                    return None
+                case "bool":
+                    return text.lower() == "true"
+                case "int":
+                    return int(text, {"0x": 16, "0o": 8}.get(text[:2], 10))
+                case "float":
+                    return float(text.replace(".inf", "inf").replace(".nan", "nan") if "n" in text.lower() else text)
+        except ValueError:
+            raise self._error(node, f"{show(text)} is not a number") from None
+        raise self._error(node, f"the tag {node.tag} is not allowed")
+
+    def _error(self, node: yaml.Node, text: str) -> ScenarioError:
+        return ScenarioError(f"{self._source.name}:{node.start_mark.line + 1}: {text}")

@@ -1,0 +1,108 @@
+"""Where times come from, as people write it: a profile of durations, or the roofline's few numbers."""
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic_core import PydanticCustomError
+
+from spdsim.machine import OriginKind
+from spdsim.scenario.durations import MessageTimes, TaskTime
+from spdsim.scenario.fields import Fraction, Part, Seconds, by_kind
+from spdsim.scenario.hardware import Gpu, Provenance
+
+StageTimes = Annotated[
+    Annotated[TaskTime, Tag("@one")] | Annotated[tuple[TaskTime, ...], Tag("@stages")],
+    Discriminator(lambda written: "@stages" if isinstance(written, list | tuple) else "@one"),
+]
+
+
+class Profile(Part):
+    """Seconds of every task. `forward`, `draft` (with two stages or more) and `verify` are needed; others are 0.
+
+    `forward` and `prefill` are one duration for all stages or a list with one for each stage;
+    with `_per_layer`, a stage takes the number of its layers times what is written.
+    """
+
+    format: Literal["spd-profile"] = "spd-profile"
+    version: Literal[1] = 1
+    origin: OriginKind = Field(default="assumed", description="How the durations are known.")
+    source: str = Field(default="", description="Where they are known from, in words.")
+    prefill: StageTimes | None = None
+    prefill_per_layer: TaskTime | None = None
+    forward: StageTimes | None = None
+    forward_per_layer: TaskTime | None = None
+    draft: TaskTime | None = None
+    draft_per_layer: TaskTime | None = Field(default=None, description="For each layer of the draft module.")
+    draft_prefill: TaskTime | None = None
+    verify: TaskTime | None = Field(default=None, description="The whole LM head and the verdict.")
+    verify_shard: TaskTime | None = Field(default=None, description="One shard; without it, verify over the shards.")
+    combine: TaskTime | None = Field(default=None, description="Putting the shards' results together.")
+    commit: TaskTime | None = Field(default=None, description="Bookkeeping of the driver, once a verdict.")
+    rollback: TaskTime | None = Field(default=None, description="What a stage does first after a rejection.")
+    messages: MessageTimes = MessageTimes()
+
+
+def _no_path(written: object) -> object:
+    if isinstance(written, str):
+        raise PydanticCustomError("unread_file", "must be a mapping: load_scenario reads the files that a scenario names")
+    return written
+
+
+class ProfileTimes(Part):
+    """Times from a profile."""
+
+    kind: Literal["profile"]
+    profile: Annotated[Profile, BeforeValidator(_no_path, json_schema_input_type=str | Profile)] = Field(
+        description="Path of a profile, relative to the scenario, or the profile itself."
+    )
+
+
+class Roofline(Part):
+    """Times worked out from bytes, rates and launch costs. Null: the GPU's figure, or what `runtime.launch` implies."""
+
+    kind: Literal["roofline"] = "roofline"
+    bandwidth_fraction: Fraction | None = Field(default=None, description="Part of the peak bandwidth reached.")
+    compute_fraction: Fraction | None = Field(default=None, description="Part of the peak rate a prefill reaches.")
+    launch_per_layer_s: Seconds | None = Field(default=None, description="Launch cost of one layer.")
+    launch_per_graph_s: Seconds | None = Field(default=None, description="Launch cost of one task.")
+    commit_s: Seconds | None = Field(default=None, description="Bookkeeping of the driver, once a verdict.")
+    rollback_s: Seconds = Field(default=0.0, description="What a stage does first after a rejection.")
+    provenance: dict[str, Provenance] = Field(default_factory=dict, description="Origin of each figure, by key.")
+
+
+Timing = Annotated[
+    Annotated[ProfileTimes, Tag("@profile")] | Annotated[Roofline, Tag("@roofline")], by_kind("roofline")
+]
+
+
+_LAUNCH: dict[str, dict[str, tuple[float, str, str]]] = {
+    "cuda_graph": {
+        "launch_per_layer_s": (
+            20e-6, "derived", "vLLM, Llama-3.1-8B on H100: a step of 5.89 ms less 5.2 ms of weights, over 32 layers"
+        ),
+        "launch_per_graph_s": (5e-6, "assumed", "2.5 us for a CUDA graph and about 1 ns a node"),
+        "commit_s": (10e-6, "assumed", "host bookkeeping of two integers"),
+    },
+    "eager": {
+        "launch_per_layer_s": (0.87e-3, "published", "arXiv:2605.30852, eager: 28.4 ms a token over 32 layers"),
+        "launch_per_graph_s": (50e-6, "assumed", "a few operations of 5 to 20 us of host time each"),
+        "commit_s": (0.18e-3, "published", "arXiv:2605.30852, cycle profile: driver_update"),
+    },
+}  # fmt: skip
+"""Launch costs by `runtime.launch`: seconds, origin, source."""
+
+_FRACTIONS = {"bandwidth_fraction": 0.8, "compute_fraction": 0.5}
+"""For a GPU that does not say which part of its peaks it reaches."""
+
+
+def resolve(roofline: Roofline, gpu: Gpu, launch: str) -> Roofline:
+    """Return the roofline with every null filled in: from the GPU, then from the launch mode."""
+    found: dict[str, tuple[float, str, str]] = dict(_LAUNCH[launch])
+    for key, assumed in _FRACTIONS.items():
+        of_gpu = getattr(gpu, key)
+        origin = gpu.provenance.get(key, Provenance(source="given in the scenario"))
+        found[key] = (assumed, "assumed", "not known of this GPU") if of_gpu is None else (of_gpu, origin.origin, origin.source)
+    missing = {key: figure for key, figure in found.items() if getattr(roofline, key) is None}
+    provenance = {key: {"origin": origin, "source": source} for key, (_, origin, source) in missing.items()}
+    values = roofline.model_dump(exclude={"provenance"}) | {key: value for key, (value, _, _) in missing.items()}
+    return Roofline.model_validate({**values, "provenance": {**roofline.model_dump()["provenance"], **provenance}})

@@ -1,0 +1,53 @@
+"""From a scenario to a machine: every duration, link and message as plain numbers, before the clock starts.
+
+Knows nothing of the engine.
+"""
+
+from functools import partial
+
+from spdsim.errors import ScenarioError
+from spdsim.machine import Machine
+from spdsim.scenario.checks import check
+from spdsim.scenario.model import Scenario
+from spdsim.scenario.placement import layout_of, place
+from spdsim.scenario.source import dotted
+from spdsim.scenario.times import ProfileTimes, Roofline
+from spdsim.timing.messages import Network, message_of
+from spdsim.timing.needs import needs_of
+from spdsim.timing.origins import fits_one_device, origins_of, warnings_of
+from spdsim.timing.profile import profile_duration
+from spdsim.timing.roofline import rates_of, roofline_duration
+
+
+def machine_of(scenario: Scenario) -> Machine:
+    """Return the machine that a scenario describes.
+
+    Raises ScenarioError if a scenario that was put together in Python breaks a rule; a loaded one does not.
+    """
+    if problems := check(scenario):
+        raise ScenarioError(f"{dotted(problems[0].path)} {problems[0].state}: {problems[0].rule}")
+    layout, workers = layout_of(scenario), place(scenario)
+    match scenario.timing:
+        case ProfileTimes(profile=profile):
+            duration = partial(profile_duration, scenario, layout, profile)
+        case Roofline() as roofline:
+            duration = partial(roofline_duration, scenario, layout, rates_of(scenario, roofline))
+    needs, network = needs_of(layout), Network(scenario, workers)
+    # The messages first: they tell the network which links there are.
+    messages = {edge: message_of(scenario, layout, network, edge) for edge in needs.edges}
+    return Machine(
+        layout=layout,
+        workers=workers,
+        devices=tuple(f"{scenario.devices.gpu.name} {device}" for device in range(scenario.devices.count)),
+        sharing=scenario.devices.sharing,
+        tasks={(worker, task): duration(worker, task) for worker, task in needs.tasks},
+        links=network.links,
+        messages=messages,
+        prompt_tokens=scenario.workload.prompt_tokens,
+        fits_one_device=fits_one_device(scenario),
+        origins=tuple(origins_of(scenario)),
+        warnings=tuple(warnings_of(scenario)),
+    )
+
+
+__all__ = ["machine_of"]

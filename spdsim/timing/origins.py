@@ -1,0 +1,71 @@
+"""Where a machine's numbers come from, and what must be said of it."""
+
+from collections.abc import Iterator, Mapping
+
+from spdsim.machine import Origin
+from spdsim.scenario.hardware import Gpu, LinkFigures, Provenance
+from spdsim.scenario.memory import device_bytes, target_bytes
+from spdsim.scenario.model import Scenario
+from spdsim.scenario.times import ProfileTimes, Roofline, resolve
+
+_GIVEN = Provenance(origin="assumed", source="given in the scenario")
+
+
+def origins_of(scenario: Scenario) -> Iterator[Origin]:
+    """Yield the origin of each figure that the machine rests on."""
+    yield Origin("acceptance", scenario.acceptance.origin, scenario.acceptance.source)
+    match scenario.timing:
+        case ProfileTimes(profile=profile):
+            yield Origin("profile", profile.origin, profile.source)
+        case Roofline() as roofline:
+            full = resolve(roofline, scenario.devices.gpu, scenario.runtime.launch)
+            yield from _figures("gpu", scenario.devices.gpu, ("bandwidth_bytes_per_s", "flops_per_s"))
+            roofline_keys = tuple(key for key in Roofline.model_fields if key not in ("kind", "provenance"))
+            yield from _listed("roofline", roofline_keys, full.provenance)
+    for name, link in (("intra_node", scenario.links.intra_node), ("inter_node", scenario.links.inter_node)):
+        if link is not None:
+            yield from _figures(f"links.{name}", link, ("latency_s", "bandwidth_bytes_per_s", "post_s"))
+
+
+def warnings_of(scenario: Scenario) -> Iterator[str]:
+    """Yield what a reader must know before believing the result: the fullest device that has too little memory."""
+    gpu = scenario.devices.gpu
+    held = device_bytes(scenario)
+    if gpu.memory_bytes is None or max(held) <= gpu.memory_bytes:
+        return
+    worst = held.index(max(held))
+    remedy = next(
+        (f"{stages} stages or more would fit" for stages in _more_stages(scenario) if _fits(scenario, stages)),
+        "no number of stages fits these devices",
+    )
+    yield (
+        f"hypothetical: device {worst} would need {held[worst] / 1e9:.1f} GB, "
+        f"has {gpu.memory_bytes / 1e9:.1f} GB; {remedy}"
+    )
+
+
+def fits_one_device(scenario: Scenario) -> bool:
+    """Whether the whole target fits one device; True where the memory is not known."""
+    memory_bytes = scenario.devices.gpu.memory_bytes
+    return memory_bytes is None or target_bytes(scenario) <= memory_bytes
+
+
+def _more_stages(scenario: Scenario) -> range:
+    """Numbers of stages worth trying: beyond the devices, more stages only share them."""
+    return range(scenario.partition.stages + 1, min(scenario.model.num_layers, scenario.devices.count) + 1)
+
+
+def _fits(scenario: Scenario, stages: int) -> bool:
+    partition = scenario.partition.model_copy(update={"stages": stages, "layers": "even"})
+    held = device_bytes(scenario.model_copy(update={"partition": partition}))
+    return max(held) <= (scenario.devices.gpu.memory_bytes or 0.0)
+
+
+def _figures(what: str, part: Gpu | LinkFigures, keys: tuple[str, ...]) -> Iterator[Origin]:
+    return _listed(f"{what} ({part.name})", keys, part.provenance)
+
+
+def _listed(what: str, keys: tuple[str, ...], provenance: Mapping[str, Provenance]) -> Iterator[Origin]:
+    for key in keys:
+        known = provenance.get(key, _GIVEN)
+        yield Origin(f"{what} {key}", known.origin, known.source)
