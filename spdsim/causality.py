@@ -1,0 +1,191 @@
+"""What each span waited for: the graph of causes in a trace, and two walks through it.
+
+A span follows the one before it on its worker; a receipt that waited follows the posting of its message.
+Walking backwards from the end of decoding gives the critical path; walking backwards from the end of a wait,
+as far as its beginning, tells why the worker was idle. Needs nothing but spans, so it reads any trace.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from spdsim.trace import Trace
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Ints = NDArray[np.int64]
+    Floats = NDArray[np.float64]
+    Bools = NDArray[np.bool_]
+
+FORWARD, DRAFT, VERIFY, LINK, HOST, SHARING = range(6)
+NUM_CATEGORIES = 6
+
+_CATEGORY = {
+    "forward": FORWARD, "draft": DRAFT, "verify": VERIFY, "combine": VERIFY, "commit": HOST, "rollback": HOST,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Causality:
+    """The spans of a whole trace as arrays, one entry a span, with their causes.
+
+    category: what the span's time is charged to; `is_wait` marks receipts that waited.
+    previous: the span before on the same worker and sequence, -1 if none.
+    posting: for a receipt, the span that posted its message, -1 if it is not in the trace.
+    gap: what time between `previous` and this span is charged to: SHARING before a computation on a device
+        that several workers use, else HOST.
+    """
+
+    sequence: "Ints"
+    worker: "Ints"
+    cycle: "Ints"
+    op: "NDArray[np.int8]"
+    category: "NDArray[np.int8]"
+    gap: "NDArray[np.int8]"
+    start_s: "Floats"
+    end_s: "Floats"
+    previous: "Ints"
+    posting: "Ints"
+    is_wait: "Bools"
+    is_compute: "Bools"
+    op_names: tuple[str, ...]
+
+    def of_op(self, name: str) -> "Bools":
+        """Return which spans are of the op called `name`."""
+        if name not in self.op_names:
+            return np.zeros(len(self.op), np.bool_)
+        return self.op == self.op_names.index(name)
+
+
+def causality(trace: Trace) -> Causality:
+    """Work out the causes of every span of `trace`."""
+    site = np.frombuffer(trace.site, np.uint16)
+    names = sorted({s.op for s in trace.sites})
+    op_of_site = np.array([names.index(s.op) for s in trace.sites], np.int8)
+    worker_of_site = np.array([s.worker for s in trace.sites], np.int64)
+    compute_of_site = np.array([s.peer is None for s in trace.sites])
+    receipt_of_site = np.array([s.op.startswith("recv") for s in trace.sites])
+    # The draft rank's own prefill, after y_1, is drafting; a stage's is not decoding at all.
+    roles = {info.index: info.role for info in trace.header.workers}
+    category_of_site = np.array(
+        [_CATEGORY.get(s.op, DRAFT if s.op == "prefill" and roles.get(s.worker) == "draft" else HOST) for s in trace.sites],
+        np.int8,
+    )
+    sharing_of_site = np.array(
+        [s.peer is None and s.op != "commit" and s.worker in _sharing_workers(trace) for s in trace.sites]
+    )
+    bounds = [*trace.sequence_starts, len(trace)]
+    sequence = np.repeat(np.arange(trace.num_sequences), np.diff(bounds))
+    worker = worker_of_site[site]
+    start_s, end_s = np.frombuffer(trace.start_s, np.float64), np.frombuffer(trace.end_s, np.float64)
+    cycle = np.frombuffer(trace.cycle, np.int32).astype(np.int64)
+    is_receipt = receipt_of_site[site]
+    return Causality(
+        sequence, worker, cycle, op_of_site[site], category_of_site[site],
+        np.where(sharing_of_site, SHARING, HOST).astype(np.int8)[site], start_s, end_s,
+        _previous(sequence, worker), _postings(trace, site, sequence, cycle),
+        is_receipt & (end_s > start_s), compute_of_site[site], tuple(names),
+    )  # fmt: skip
+
+
+def critical_path(graph: Causality, last: int, begin_s: float) -> tuple["Ints", "Ints", "Floats"]:
+    """Walk back from the end of span `last` to `begin_s`.
+
+    Return (cycle, category, seconds) of every piece; the seconds add up to `end_s[last] - begin_s`.
+    """
+    start_s, end_s, cycle = graph.start_s, graph.end_s, graph.cycle
+    pieces: list[tuple[int, int, float]] = []
+    here, upper_s = last, float(end_s[last])
+    while upper_s > begin_s:
+        posting = int(graph.posting[here])
+        if graph.is_wait[here] and posting >= 0:
+            lower_s = max(begin_s, min(upper_s, float(end_s[posting])))
+            pieces.append((int(cycle[here]), LINK, upper_s - lower_s))
+            here = posting
+        else:
+            lower_s = max(begin_s, min(upper_s, float(start_s[here])))
+            own = LINK if graph.is_wait[here] else int(graph.category[here])
+            pieces.append((int(cycle[here]), own, upper_s - lower_s))
+            before = int(graph.previous[here])
+            gap_from_s = begin_s if before < 0 else max(begin_s, min(lower_s, float(end_s[before])))
+            if gap_from_s < lower_s:
+                pieces.append((int(cycle[here]), int(graph.gap[here]), lower_s - gap_from_s))
+                lower_s = gap_from_s
+            here = before
+        upper_s = lower_s
+    cycles, categories, seconds = zip(*pieces, strict=True) if pieces else ((), (), ())
+    return np.array(cycles, np.int64), np.array(categories, np.int64), np.array(seconds, np.float64)
+
+
+def wait_causes(graph: Causality, waits: "Ints", low_s: "Floats", high_s: "Floats") -> "Floats":
+    """Return the seconds of each wait by category, shape (len(waits), NUM_CATEGORIES).
+
+    Wait j is the receipt `waits[j]`, looked at between `low_s[j]` and `high_s[j]`; the rows add up to
+    `high_s - low_s`. All waits are walked at once, one step back at a time.
+    """
+    causes = np.zeros((len(waits), NUM_CATEGORIES))
+    row = np.arange(len(waits))
+    here, low, high = waits.copy(), low_s.copy(), high_s.copy()
+    gap = np.full(len(waits), HOST, np.int64)
+    while len(row):
+        known = here >= 0
+        causes[row[~known], HOST] += (high - low)[~known]
+        row, here, low, high, gap = (array[known] for array in (row, here, low, high, gap))
+        posting = graph.posting[here]
+        waited = graph.is_wait[here]
+        by_message = waited & (posting >= 0)
+        end = np.clip(graph.end_s[here], low, high)
+        causes[row, gap] += high - end
+        reached = np.where(by_message, graph.end_s[np.maximum(posting, 0)], graph.start_s[here])
+        reached = np.clip(reached, low, end)
+        causes[row, np.where(waited, LINK, graph.category[here])] += end - reached
+        gap = np.where(by_message, HOST, graph.gap[here])
+        here = np.where(by_message, posting, graph.previous[here])
+        on = reached > low
+        row, here, low, high, gap = (array[on] for array in (row, here, low, reached, gap))
+    return causes
+
+
+def _sharing_workers(trace: Trace) -> frozenset[int]:
+    """The workers whose device has other workers too."""
+    devices = [info.device for info in trace.header.workers]
+    return frozenset(info.index for info in trace.header.workers if devices.count(info.device) > 1)
+
+
+def _previous(sequence: "Ints", worker: "Ints") -> "Ints":
+    key = sequence * (int(worker.max(initial=0)) + 1) + worker
+    order = np.argsort(key, kind="stable")
+    previous = np.full(len(key), -1)
+    same = key[order[1:]] == key[order[:-1]]
+    previous[order[1:][same]] = order[:-1][same]
+    return previous
+
+
+def _postings(trace: Trace, site: "NDArray[np.uint16]", sequence: "Ints", cycle: "Ints") -> "Ints":
+    """For each receipt the posting of its message: same payload, edge, sequence and cycle."""
+    edges: dict[tuple[str, int, int], int] = {}
+    send_edge, recv_edge = np.full(len(trace.sites), -1), np.full(len(trace.sites), -1)
+    for number, s in enumerate(trace.sites):
+        if s.peer is None:
+            continue
+        direction, payload = s.op.split(" ", 1)
+        edge = (payload, s.worker, s.peer) if direction == "send" else (payload, s.peer, s.worker)
+        (send_edge if direction == "send" else recv_edge)[number] = edges.setdefault(edge, len(edges))
+    posting = np.full(len(site), -1)
+    sends, receipts = np.flatnonzero(send_edge[site] >= 0), np.flatnonzero(recv_edge[site] >= 0)
+    if not len(sends) or not len(receipts):
+        return posting
+    num_cycles = int(cycle.max()) + 2
+
+    def key(spans: "Ints", edge: "Ints") -> "Ints":
+        message: Ints = (sequence[spans] * len(edges) + edge[site[spans]]) * num_cycles + cycle[spans] + 1
+        return message
+
+    send_key, receipt_key = key(sends, send_edge), key(receipts, recv_edge)
+    order = np.argsort(send_key)
+    found = np.minimum(np.searchsorted(send_key, receipt_key, sorter=order), len(order) - 1)
+    matched = send_key[order[found]] == receipt_key
+    posting[receipts[matched]] = sends[order[found]][matched]
+    return posting

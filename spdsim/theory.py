@@ -1,0 +1,48 @@
+"""Closed forms that the simulator must reproduce. Standard library only.
+
+n: stages; k: verification lag; p: probability that a draft is accepted; K: verified tokens, y_1 included;
+R: rejections among y_2 … y_(K-1). All follow from the schedule (arXiv:2605.30852 for k = 0).
+"""
+
+
+def cycles(num_tokens: int, num_rejections: int, num_stages: int, verification_lag: int = 0) -> int:
+    """Return the cycles that `num_tokens` take: (K - 1) + (n + k - 1)(R + 1), and 0 for the first token alone.
+
+    `num_rejections` leaves the last token out: after it nothing is refilled.
+    """
+    if num_tokens < 2:
+        return 0
+    return (num_tokens - 1) + (num_stages + verification_lag - 1) * (num_rejections + 1)
+
+
+def speedup(num_stages: int, acceptance: float, verification_lag: int = 0) -> float:
+    """Return the long-run speedup with equal stages and all else free: n / (1 + (1 - p)(n + k - 1))."""
+    return num_stages / (1.0 + (1.0 - acceptance) * (num_stages + verification_lag - 1))
+
+
+def run_speedup(num_tokens: int, num_rejections: int, num_stages: int, verification_lag: int = 0) -> float | None:
+    """Return the speedup of one run of K tokens, n (K - 1) / C_k(K); None for K = 1."""
+    if num_tokens < 2:
+        return None
+    return num_stages * (num_tokens - 1) / cycles(num_tokens, num_rejections, num_stages, verification_lag)
+
+
+def acceptance_of(speedup: float, num_stages: int, verification_lag: int = 0) -> float:
+    """Return the acceptance at which the law gives `speedup`: 1 - (n / S - 1) / (n + k - 1).
+
+    Raises ValueError with one stage, where every acceptance gives 1.
+    """
+    if num_stages < 2:
+        raise ValueError("with one stage the speedup does not depend on the acceptance")
+    return 1.0 - (num_stages / speedup - 1.0) / (num_stages + verification_lag - 1)
+
+
+def stage_slots(num_stages: int, acceptance: float, verification_lag: int = 0) -> tuple[float, float, float]:
+    """Return stage slots per token in a long run: (useful, wasted, idle).
+
+    n useful; a rejection leaves (n - 1) n / 2 slots idle while the pipeline fills, and flushes as many,
+    with a lag k n more.
+    """
+    n = num_stages
+    idle = (1.0 - acceptance) * n * (n - 1) / 2.0
+    return float(n), idle + (1.0 - acceptance) * verification_lag * n, idle

@@ -1,0 +1,91 @@
+"""Where the speedup goes: the mean cycle taken apart along its critical path, step by step.
+
+From n x (every cycle a token, a cycle = plain time / n) to what was reached; the steps multiply to it exactly.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from spdsim.causality import DRAFT, FORWARD, HOST, LINK, NUM_CATEGORIES, SHARING, VERIFY, Causality, critical_path
+from spdsim.decoding import Decoding
+from spdsim.report import STEPS, WaterfallStep
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+_ADDED = (DRAFT, VERIFY, LINK, HOST, SHARING)
+"""What the steps after `imbalance` add to the slowest stage, in their order."""
+
+
+@dataclass(frozen=True, slots=True)
+class CyclePath:
+    """The critical path of all sequences, added up.
+
+    levels_s: seconds of all cycles after `imbalance` and after each of `_ADDED`; the last is the decode time.
+    by_category_s: seconds on the critical path by category of `spdsim.causality`.
+    """
+
+    levels_s: "Floats"
+    by_category_s: "Floats"
+
+
+def cycle_path(graph: Causality, decodings: list[Decoding]) -> CyclePath:
+    """Walk the critical path of every sequence and add up what each cycle holds of each category."""
+    levels_s, by_category_s = np.zeros(1 + len(_ADDED)), np.zeros(NUM_CATEGORIES)
+    slowest = _slowest_stage_s(graph, decodings)
+    for decoding, slowest_s in zip(decodings, slowest, strict=True):
+        if not len(decoding.cycle_s):
+            continue
+        cycle, category, seconds = critical_path(graph, decoding.last_span, decoding.begin_s)
+        held = np.zeros((len(decoding.cycle_s), NUM_CATEGORIES))
+        np.add.at(held, (np.maximum(cycle, 0), category), seconds)
+        by_category_s += held.sum(axis=0)
+        levels_s += _levels_s(held, slowest_s)
+    return CyclePath(levels_s, by_category_s)
+
+
+def waterfall(
+    path: CyclePath, num_stages: int, num_steps: int, num_cycles: int, plain_s: float, stages_s: float
+) -> tuple[WaterfallStep, ...]:
+    """Return the steps from `num_stages` to the speedup over plain decoding.
+
+    num_steps: tokens decoded, K - 1, over all sequences, in `num_cycles` cycles. plain_s: seconds that plain
+    decoding takes for them; stages_s: of that, what the stages compute.
+    """
+    mean_stage_s = stages_s / num_stages * num_cycles / num_steps
+    cycles_s = [plain_s / num_stages * num_cycles / num_steps, mean_stage_s, *path.levels_s]
+    factors = [num_steps / num_cycles, *(before / after for before, after in zip(cycles_s, cycles_s[1:], strict=False))]
+    steps, left = [], float(num_stages)
+    for name, factor in zip(STEPS, factors, strict=True):
+        left *= float(factor)
+        steps.append(WaterfallStep(name, left, float(factor)))
+    return tuple(steps)
+
+
+def _slowest_stage_s(graph: Causality, decodings: list[Decoding]) -> list["Floats"]:
+    """Seconds of the slowest stage that computes in each cycle, by sequence."""
+    forward = np.flatnonzero(graph.of_op("forward"))
+    width = max((len(decoding.cycle_s) for decoding in decodings), default=0)
+    slowest = np.zeros((len(decodings), width))
+    inside = forward[graph.cycle[forward] < width]
+    np.maximum.at(
+        slowest, (graph.sequence[inside], graph.cycle[inside]), graph.end_s[inside] - graph.start_s[inside]
+    )
+    return [slowest[i, : len(decoding.cycle_s)] for i, decoding in enumerate(decodings)]
+
+
+def _levels_s(held: "Floats", slowest_s: "Floats") -> "Floats":
+    """Return the seconds of all cycles after `imbalance` and each further step, shape (1 + len(_ADDED),).
+
+    held: seconds by cycle and category, shape (C, NUM_CATEGORIES). Where the path of a cycle goes through
+    no stage (a draft longer than the stages, say), the slowest stage is what the cycle would have taken,
+    until the steps together take longer.
+    """
+    total = held.sum(axis=1)
+    floor = np.where(held[:, FORWARD] > 0.0, held[:, FORWARD], np.minimum(slowest_s, total))
+    added = np.cumsum(held[:, [FORWARD, *_ADDED]], axis=1)
+    return np.asarray(np.maximum(added, floor[:, None]).sum(axis=0))
