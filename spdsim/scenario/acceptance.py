@@ -1,5 +1,6 @@
 """Acceptance as people write it: which drafts the target accepts, and where that is known from."""
 
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import Field, Tag
@@ -103,7 +104,7 @@ def interpolate(table: dict[int, float], at: int) -> float:
     known = sorted(table)
     if at <= known[0]:
         return table[known[0]]
-    for low, high in zip(known, known[1:], strict=False):
+    for low, high in pairwise(known):
         if at <= high:
             return table[low] + (table[high] - table[low]) * (at - low) / (high - low)
     return table[known[-1]]

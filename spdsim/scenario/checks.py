@@ -1,6 +1,7 @@
 """The rules that join several keys of a scenario."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from math import ceil
 
 from spdsim.scenario.acceptance import Replay
@@ -35,7 +36,7 @@ def _cut(scenario: Scenario) -> Iterator[Problem]:
 def _draft(scenario: Scenario) -> Iterator[Problem]:
     model, draft = scenario.model, scenario.draft
     if isinstance(draft.anchors, tuple):
-        rising = all(low < high for low, high in zip(draft.anchors, draft.anchors[1:], strict=False))
+        rising = all(low < high for low, high in pairwise(draft.anchors))
         if not draft.anchors or draft.anchors[0] != 0 or draft.anchors[-1] > model.num_layers or not rising:
             rule = f"must start at 0, rise, and end at {model.num_layers} at most"
             yield Problem(("draft", "anchors"), f"is {show(draft.anchors)}", rule)
@@ -103,7 +104,7 @@ def _memory(scenario: Scenario) -> Iterator[Problem]:
         return
     needed, there = memory_needed(scenario), gpu.memory_bytes * count
     if needed > there:
-        devices = f"{count} {gpu.name} {'has' if count == 1 else 'have'}"
-        state = f"is {show(scenario.model.name)}, which needs {needed / 1e9:.1f} GB where {devices} {there / 1e9:.1f} GB"
+        devices = f"{count} {gpu.name} {'has' if count == 1 else 'have'} {there / 1e9:.1f} GB"
+        state = f"is {show(scenario.model.name)}, which needs {needed / 1e9:.1f} GB where {devices}"
         rule = f"{(needed - there) / 1e9:.1f} GB too much; {ceil(needed / gpu.memory_bytes)} devices would fit"
         yield Problem(("model",), state, rule)

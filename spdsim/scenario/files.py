@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from spdsim.errors import ScenarioError
-from spdsim.scenario.source import KeyPath, Source, read_text, read_yaml, show
+from spdsim.scenario.source import KeyPath, Source, dotted, read_text, read_yaml, show
 
 PROFILE: KeyPath = ("timing", "profile")
 REPLAY: KeyPath = ("acceptance", "file")
@@ -69,4 +69,9 @@ def _record(line: str, where: str) -> tuple[int, list[bool]]:
 
 def _beside(source: Source, path: KeyPath, name: str) -> Path:
     """A path in a scenario is relative to the scenario; one in an option, to the current directory."""
-    return Path(name) if path in source.settings else Path(source.name).parent / name
+    is_option = any(path[:length] in source.settings for length in range(1, len(path) + 1))
+    file = Path(name) if is_option else Path(source.name).parent / name
+    if not file.is_file():
+        where, _ = source.locate(path)
+        raise ScenarioError(f"{where}: {dotted(path)} is {show(name)}: there is no such file")
+    return file

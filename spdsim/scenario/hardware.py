@@ -45,9 +45,7 @@ class LinkFigures(Part):
     provenance: dict[str, Provenance] = Field(default_factory=dict, description="Origin of each figure, by key.")
 
 
-GpuChoice = Annotated[
-    Gpu, BeforeValidator(lambda written: expand("gpus", written), json_schema_input_type=str | Gpu)
-]
+GpuChoice = Annotated[Gpu, BeforeValidator(lambda written: expand("gpus", written), json_schema_input_type=str | Gpu)]
 LinkChoice = Annotated[
     LinkFigures, BeforeValidator(lambda written: expand("links", written), json_schema_input_type=str | LinkFigures)
 ]

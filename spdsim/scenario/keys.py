@@ -20,7 +20,8 @@ def hint(path: KeyPath, data: Any) -> str:
     siblings, word = known_at(path[:-1], data), str(path[-1])
     if close := get_close_matches(word, siblings, 1):
         return f"did you mean `{dotted((*path[:-1], close[0]))}`?"
-    everywhere = list(_all_keys(Scenario))
+    # The same key may belong to another kind; it is no help here.
+    everywhere = [key for key in _all_keys(Scenario) if key != dotted(path)]
     same_word = [key for key in everywhere if key.rpartition(".")[2] == word]
     if close := same_word[:1] or get_close_matches(dotted(path), everywhere, 1, 0.75):
         return f"did you mean `{close[0]}`?"
@@ -40,7 +41,8 @@ def _models_at(path: KeyPath, data: Any) -> list[type[BaseModel]]:
 
 def _of_kind(models: list[type[BaseModel]], data: Any) -> list[type[BaseModel]]:
     kind = data.get("kind") if isinstance(data, dict) else None
-    return [m for m in models if "kind" in m.model_fields and kind in get_args(m.model_fields["kind"].annotation)] or models
+    kinds = {model: get_args(model.model_fields["kind"].annotation) for model in models if "kind" in model.model_fields}
+    return [model for model in kinds if kind in kinds[model]] or models
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:

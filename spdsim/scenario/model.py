@@ -27,7 +27,7 @@ class Partition(Part):
         description="Layers of each stage. even: the first (layers mod stages) stages get one layer more.",
     )
     lm_head: LmHead = Field(default="draft_rank", description="Where the LM head is.")
-    verification_lag: Index = Field(default=0, description="Cycles by which a verdict is late; taken as 0 with 1 stage.")
+    verification_lag: Index = Field(default=0, description="Cycles by which a verdict is late; 0 with 1 stage.")
 
 
 class Draft(Part):
@@ -48,7 +48,7 @@ class Draft(Part):
 class Runtime(Part):
     """How the kernels are launched and the schedule is run."""
 
-    launch: Literal["cuda_graph", "eager"] = Field(default="cuda_graph", description="Sets the roofline's launch costs.")
+    launch: Literal["cuda_graph", "eager"] = Field(default="cuda_graph", description="Sets the launch costs.")
     sampling: Literal["greedy", "sampled"] = Field(
         default="greedy", description="sampled: who verifies elsewhere needs the draft's distribution."
     )

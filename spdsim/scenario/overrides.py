@@ -7,6 +7,13 @@ from spdsim.scenario.files import PROFILE, include_profile
 from spdsim.scenario.keys import known_at
 from spdsim.scenario.source import KeyPath, Source, parse_yaml, show
 
+_CATALOGUED: tuple[KeyPath, ...] = (
+    ("model",),
+    ("devices", "gpu"),
+    ("links", "intra_node"),
+    ("links", "inter_node"),
+)
+
 
 def apply_override(source: Source, setting: str) -> None:
     """Set one key of a scenario's data; the value is read as YAML.
@@ -41,11 +48,10 @@ def _open(source: Source, words: list[str], option: str) -> tuple[Any, KeyPath]:
         if isinstance(node, dict) and node.get(part) is None:
             node[part] = {}
         path = (*path, part)
-        if isinstance(node[part], str):
-            if path == PROFILE:
-                include_profile(source)
-            else:
-                node[part] = {"base": node[part]}
+        if isinstance(node[part], str) and path == PROFILE:
+            include_profile(source)
+        elif isinstance(node[part], str) and path in _CATALOGUED:
+            node[part] = {"base": node[part]}
         node = node[part]
     return node, (*path, _part(node, words[-1], path, option))
 

@@ -23,9 +23,9 @@ _TAG = "tag:yaml.org,2002:"
 class _Loader(yaml.SafeLoader):
     """PyYAML up to the node tree, with the scalars of YAML 1.2."""
 
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
 
-
+# Its own, not those of YAML 1.1 that it would inherit.
+_Loader.yaml_implicit_resolvers = {}
 for _name, _pattern, _first in (
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
@@ -55,12 +55,13 @@ class Source:
 
     def locate(self, path: KeyPath) -> tuple[str, KeyPath]:
         """Return where `path` was written ("file:line" or an option) and the key path to show."""
-        for length in range(len(path), 0, -1):
+        inner = max((prefix for prefix, _ in self.included if path[: len(prefix)] == prefix), key=len, default=())
+        for length in range(len(path), len(inner), -1):
             if path[:length] in self.settings:
                 return self.settings[path[:length]], path
         for prefix, source in self.included:
-            if path[: len(prefix)] == prefix:
-                return source.locate(path[len(prefix) :])
+            if prefix == inner:
+                return source.locate(path[len(inner) :])
         for length in range(len(path), 0, -1):
             if path[:length] in self.lines:
                 return f"{self.name}:{self.lines[path[:length]]}", path
@@ -115,9 +116,13 @@ def parse_yaml(text: str, name: str) -> Source:
             source.data = _Reader(source).value(node, ())
     except yaml.MarkedYAMLError as error:
         where = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise ScenarioError(f"{name}{where}: is not YAML: {error.problem}") from None
-    except yaml.YAMLError as error:
-        raise ScenarioError(f"{name}: is not YAML: {' '.join(str(error).split())}") from None
+        context = f"{error.context} " if str(error.problem).startswith("but") else ""
+        raise ScenarioError(f"{name}{where}: is not YAML: {context}{error.problem}") from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise ScenarioError(
+            f"{name}:{line}: is not YAML: has the character #x{error.character:04x}"
+        ) from None
     except RecursionError:
         raise ScenarioError(f"{name}: is nested too deeply") from None
     return source

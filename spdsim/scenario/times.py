@@ -44,7 +44,7 @@ class Profile(Part):
 
 def _no_path(written: object) -> object:
     if isinstance(written, str):
-        raise PydanticCustomError("unread_file", "must be a mapping: load_scenario reads the files that a scenario names")
+        raise PydanticCustomError("unread_file", "must be a mapping: only load_scenario reads files")
     return written
 
 
@@ -101,7 +101,10 @@ def resolve(roofline: Roofline, gpu: Gpu, launch: str) -> Roofline:
     for key, assumed in _FRACTIONS.items():
         of_gpu = getattr(gpu, key)
         origin = gpu.provenance.get(key, Provenance(source="given in the scenario"))
-        found[key] = (assumed, "assumed", "not known of this GPU") if of_gpu is None else (of_gpu, origin.origin, origin.source)
+        if of_gpu is None:
+            found[key] = (assumed, "assumed", "not known of this GPU")
+        else:
+            found[key] = (of_gpu, origin.origin, origin.source)
     missing = {key: figure for key, figure in found.items() if getattr(roofline, key) is None}
     provenance = {key: {"origin": origin, "source": source} for key, (_, origin, source) in missing.items()}
     values = roofline.model_dump(exclude={"provenance"}) | {key: value for key, (value, _, _) in missing.items()}

@@ -1,6 +1,6 @@
 """What is decoded: prompt, output lengths, number of sequences."""
 
-from math import ceil, log
+from math import ceil, inf, log
 from typing import Annotated, Literal
 
 from pydantic import Field, Tag
@@ -40,13 +40,14 @@ Length = Annotated[
     | Annotated[EmpiricalLength, Tag("@empirical")],
     by_kind(),
 ]
+NewTokens = Annotated[Annotated[Count, Tag("@a number")] | Annotated[Length, Tag("@a mapping")], by_shape()]
 
 
 class Workload(Part):
     """Sequences decoded one after another, batch size 1."""
 
     prompt_tokens: Count = Field(default=128, description="Tokens of every prompt.")
-    new_tokens: Annotated[Annotated[Count, Tag("@a number")] | Annotated[Length, Tag("@a mapping")], by_shape()] = Field(
+    new_tokens: NewTokens = Field(
         default=512, description="Tokens to generate, the prefill's token included: a number, or a distribution."
     )
     sequences: Count = Field(default=1, description="Sequences in one replication.")
@@ -72,7 +73,8 @@ def draw_length(workload: Workload, seed: int, sequence: int) -> int:
             return low + int(_uniform(seed, sequence) * (high - low + 1))
         case GeometricLength(mean=mean, max=longest):
             # The inverse of the geometric law on 1, 2, ... at a uniform draw.
-            return 1 if mean == 1.0 else min(longest, max(1, ceil(log(1.0 - _uniform(seed, sequence)) / log(1.0 - 1.0 / mean))))
+            survival = log(1.0 - 1.0 / mean) if mean > 1.0 else -inf
+            return min(longest, max(1, ceil(log(1.0 - _uniform(seed, sequence)) / survival)))
         case EmpiricalLength(lengths=lengths):
             return lengths[int(_uniform(seed, sequence) * len(lengths))]
 

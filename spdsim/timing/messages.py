@@ -20,7 +20,7 @@ _LOGIT_BYTES = 4
 
 def message_bytes(scenario: Scenario, layout: Layout, edge: Edge) -> tuple[int, int]:
     """Return the bytes of a message in a decode cycle and in the prefill."""
-    payload, source, to = edge
+    payload, source, _ = edge
     state_bytes = scenario.model.hidden_size * scenario.model.dtype_bytes
     prompt = scenario.workload.prompt_tokens
     match payload:
