@@ -20,10 +20,10 @@ from spdsim.render.kinds import (
     VERIFY,
     WASTED_DRAFT,
     WASTED_FORWARD,
-    Look,
     glyph,
     kind_of,
 )
+from spdsim.render.look import Look
 from spdsim.render.window import CycleStarts
 from spdsim.trace import Trace, worker_labels
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from rich.text import Text
 
 from spdsim.fate import ABANDONED, USEFUL, WASTED
+from spdsim.render.look import Look
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,28 +58,6 @@ def kind_of(op: str, fate: int) -> int | None:
         return None
     kind = _KIND_OF_OP.get(op, HOST)
     return _KIND_OF_FATE[kind][fate] if kind in _KIND_OF_FATE else kind
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What the terminal can show: colours, and characters beyond ASCII."""
-
-    colour: bool = True
-    unicode: bool = True
-
-    def style(self, style: str) -> str:
-        """Return `style`, or none where there are no colours."""
-        return style if self.colour else ""
-
-    @property
-    def mark(self) -> str:
-        """The character above the time of a rejection."""
-        return "▼" if self.unicode else "!"
-
-    @property
-    def tick(self) -> str:
-        """The character at a round time of an axis."""
-        return "│" if self.unicode else "|"
 
 
 def glyph(kind: int, look: Look) -> str:

@@ -13,7 +13,8 @@ from spdsim.errors import InputError
 from spdsim.render.axes import Scale, cycle_axis, rejection_axis, time_axis
 from spdsim.render.cells import Work, runs
 from spdsim.render.cycles import cycle_rows
-from spdsim.render.kinds import Look, block, legend
+from spdsim.render.kinds import block, legend
+from spdsim.render.look import Look
 from spdsim.render.window import CycleStarts, default_cycles
 from spdsim.trace import Trace, worker_labels
 

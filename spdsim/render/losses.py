@@ -1,0 +1,93 @@
+"""The middle of a report: where the speedup goes, and what one per cent of each parameter would change."""
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from spdsim.render.look import Look, significant
+from spdsim.render.words import HINTS, STEPS
+from spdsim.report import Report, Sensitivity, WaterfallStep
+
+_LEAST_FACTOR = 1e-4
+"""A step that changes the speedup by less is neither a gain nor a loss: it is rounding."""
+
+_LEAST_CHANGE = 5e-5
+"""A change of the time per token that would be printed as 0.00 %."""
+
+_SENSITIVITY_CELLS = 20
+
+_KEPT, _LOST, _GAINED = "#3f83cc", "#d9622b", "#33966a"
+
+
+def waterfall(report: Report, width: int, look: Look) -> Group:
+    """Return the steps from n times to the speedup that is left, with bars, and a sentence on the largest loss."""
+    table = Table(box=None, pad_edge=False, header_style=look.style("dim"))
+    table.add_column("", no_wrap=True)
+    table.add_column("factor", justify="right", no_wrap=True)
+    table.add_column("left", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    before = float(report.num_stages)
+    top = max([before, *(step.speedup_after for step in report.waterfall)])
+    cells = max(min(width - 44, 60), 12)
+    table.add_row("a token a cycle", "", look.factor(before), _bar(before, before, top, cells, look))
+    for step in report.waterfall:
+        after = step.speedup_after
+        table.add_row(
+            STEPS.get(step.step, step.step), _factor(step, look), look.factor(after),
+            _bar(before, after, top, cells, look),
+        )  # fmt: skip
+        before = after
+    return Group(table, Text(_key(look), look.style("dim")), Text(largest_loss(report, look)))
+
+
+def largest_loss(report: Report, look: Look) -> str:
+    """Return one sentence that names the largest loss and one that says what would change it."""
+    losses = [step for step in report.waterfall if step.factor < 1 - _LEAST_FACTOR]
+    if not losses:
+        return "Nothing is lost: every step keeps the speedup or adds to it."
+    worst = min(losses, key=lambda step: step.factor)
+    name, hint = STEPS.get(worst.step, worst.step), HINTS.get(worst.step, "")
+    return f"Largest loss: {name} ({_factor(worst, look)}). {hint}".rstrip()
+
+
+def _factor(step: WaterfallStep, look: Look) -> str:
+    return f"{look.times}{significant(step.factor)}"
+
+
+def _bar(before: float, after: float, top: float, cells: int, look: Look) -> Text:
+    kept, lost, gained = _shades(look)
+    is_gain = after > before
+    return look.bar(
+        (min(before, after) / top, abs(after - before) / top),
+        (_KEPT, _GAINED if is_gain else _LOST), kept + (gained if is_gain else lost), cells,
+    )  # fmt: skip
+
+
+def _shades(look: Look) -> tuple[str, str, str]:
+    return ("█", "░", "▓") if look.unicode else ("#", "-", "+")
+
+
+def _key(look: Look) -> str:
+    kept, lost, gained = _shades(look)
+    return f"{kept} kept  {lost} lost in this step  {gained} gained in this step"
+
+
+def sensitivities(report: Report, look: Look) -> Table:
+    """Return by how much the time per token changes when a parameter grows by 1 %."""
+    table = Table(box=None, pad_edge=False, header_style=look.style("dim"))
+    table.add_column("1 % more", no_wrap=True)
+    table.add_column("time per token", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    largest = max((abs(line.time_per_token_change_fraction) for line in report.sensitivities), default=0.0)
+    for line in report.sensitivities:
+        table.add_row(line.parameter, *_sensitivity(line, largest, look))
+    return table
+
+
+def _sensitivity(line: Sensitivity, largest: float, look: Look) -> tuple[str, Text]:
+    change = line.time_per_token_change_fraction
+    if abs(change) < _LEAST_CHANGE:
+        return "0 %", Text()
+    style, verdict = (_LOST, "slower") if change > 0 else (_GAINED, "faster")
+    bar = look.bar((abs(change) / largest,), (style,), look.shades[0], _SENSITIVITY_CELLS)
+    return f"{change * 100:+.2f} %", Text.assemble(bar, " " if bar.plain else "", verdict)

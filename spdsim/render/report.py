@@ -1,0 +1,87 @@
+"""A report for people: the answer first, then what limits it, then what the numbers rest on.
+
+Fits 80 columns; nothing is told by colour alone.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from spdsim.machine import Origin
+from spdsim.render.answer import baselines, facts, headline
+from spdsim.render.look import Look
+from spdsim.render.losses import sensitivities, waterfall
+from spdsim.render.workers import workers
+from spdsim.report import Report
+
+_KINDS = ("measured", "published", "datasheet", "derived", "assumed")
+"""Kinds of origins, the firmest first."""
+
+
+def print_report(
+    report: Report,
+    console: Console,
+    *,
+    title: str,
+    scenario_lines: Sequence[str] = (),
+    origins: Sequence[Origin] = (),
+    warnings: Sequence[str] = (),
+    mean_acceptance: float | None = None,
+) -> None:
+    """Print `report` on `console`.
+
+    scenario_lines: what was simulated, a line each. origins: where its numbers come from.
+    warnings: what may be wrong with it. mean_acceptance: that of the scenario, where there is one.
+    """
+    look = Look.of(console)
+    width = min(console.width, 120)
+    console.print(Text(title, look.style("bold")))
+    for line in scenario_lines:
+        console.print(Text(line, look.style("dim")))
+    console.print(headline(report, look))
+    for warning in warnings:
+        console.print(Text.assemble(("Warning: ", look.style("bold yellow")), warning))
+    for part in _parts(report, origins, mean_acceptance, width, look):
+        console.print(part)
+
+
+def _parts(
+    report: Report, origins: Sequence[Origin], mean_acceptance: float | None, width: int, look: Look
+) -> Iterator[RenderableType]:
+    if report.baselines:
+        yield baselines(report, look)
+        yield ""
+    yield facts(report, mean_acceptance, look)
+    if report.waterfall:
+        yield from _heading("Where the speedup goes", look)
+        yield waterfall(report, width, look)
+    if report.sensitivities:
+        yield from _heading("What would change it", look)
+        yield sensitivities(report, look)
+    if report.workers:
+        yield from _heading("How the workers spend their time", look)
+        yield workers(report, width, look)
+    if origins:
+        yield from _heading("What the numbers rest on", look)
+        yield _origins(origins, look)
+
+
+def _heading(text: str, look: Look) -> Iterator[RenderableType]:
+    yield ""
+    yield Text(text, look.style("bold"))
+
+
+def _origins(origins: Sequence[Origin], look: Look) -> Table:
+    """Return a line for each source: its kind, what comes from it, and the source in words."""
+    by_source: dict[tuple[str, str], list[str]] = {}
+    for origin in sorted(origins, key=lambda origin: _KINDS.index(origin.kind)):
+        by_source.setdefault((origin.kind, origin.source), []).append(origin.what)
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold", ratio=2)
+    table.add_column(overflow="fold", ratio=3, style=look.style("dim"))
+    for (kind, source), what in by_source.items():
+        table.add_row(kind, ", ".join(what), source)
+    return table

@@ -1,0 +1,39 @@
+"""The report's names in plain words."""
+
+from collections.abc import Mapping
+
+STEPS: Mapping[str, str] = {
+    "rejections": "rejections",
+    "lm_head_off_stages": "LM head off the stages",
+    "imbalance": "uneven stages",
+    "draft": "draft",
+    "verify": "verify",
+    "links": "links",
+    "host": "host",
+    "sharing": "shared devices",
+}
+"""The waterfall's steps."""
+
+HINTS: Mapping[str, str] = {
+    "rejections": "A draft module that is accepted more often, or fewer stages to refill, would help most.",
+    "lm_head_off_stages": "The LM head takes longer on the stages than in plain decoding: look at its time.",
+    "imbalance": "Cut the layers so that all stages take the same time.",
+    "draft": "The stages wait for the draft: make the draft module faster, or the stages fewer and longer.",
+    "verify": "The stages wait for the verdict: shard the LM head, give it a device, or let verification lag.",
+    "links": "The stages wait for messages: faster links, fewer hops or smaller features would help most.",
+    "host": "The devices wait for the host: capture CUDA graphs, and do less between the stages.",
+    "sharing": "Workers take turns on a device: give each its own, or use fewer stages.",
+}
+"""What would change a step that is a loss."""
+
+CAUSES: Mapping[str, str] = {
+    "pipeline_fill": "fill",
+    "draft": "draft",
+    "verdict": "verdict",
+    "link": "link",
+    "slower_stage": "slower\nstage",
+    "host": "host",
+    "shared_device": "shared\ndevice",
+    "abandoned_tail": "tail",
+}
+"""Causes of idle time, as heads of columns."""
