@@ -39,11 +39,15 @@ def _figures(report: Report, look: Look) -> Iterator[tuple[str, str, str]]:
     if per_token is None:
         yield "time per token", look.none, ""
     else:
-        yield "time per token", look.time(per_token.mean), look.time(per_token.low, per_token.high)
+        yield (
+            "time per token",
+            look.time(per_token.mean),
+            look.time(per_token.low, per_token.high, like_s=per_token.mean),
+        )
         for name in ("p50", "p95", "p99"):
-            interval = getattr(per_token, f"{name}_interval") or (None, None)
-            yield f"  {name}", look.time(getattr(per_token, name)), look.time(*interval)
-    yield "time to first token", look.time(first.mean), look.time(first.low, first.high)
+            value_s, interval_s = getattr(per_token, name), getattr(per_token, f"{name}_interval") or (None, None)
+            yield f"  {name}", look.time(value_s), look.time(*interval_s, like_s=value_s)
+    yield "time to first token", look.time(first.mean), look.time(first.low, first.high, like_s=first.mean)
 
 
 def _interval(estimate: Estimate | None, look: Look) -> str:
@@ -58,7 +62,7 @@ def baselines(report: Report, look: Look) -> RenderableType:
     table.add_column("compared with", no_wrap=True)
     table.add_column("time per token", justify="right", no_wrap=True)
     table.add_column("speedup", justify="right", no_wrap=True)
-    table.add_column("", overflow="fold", style=look.style("dim"))
+    table.add_column("", style=look.style("dim"))
     over = report.speedup.over if report.speedup else ""
     for line in report.baselines:
         remark = ["headline"] * (line.name == over) + [line.note] * bool(line.note)
@@ -80,10 +84,13 @@ def _facts(report: Report, mean_acceptance: float | None, look: Look) -> Iterato
     if report.closed_form_speedup is not None:
         beside = f"; here {look.factor(report.speedup.mean)}" if report.speedup else ""
         yield "law's speedup", f"{look.factor(report.closed_form_speedup)} with equal stages and all else free{beside}"
-    yield "acceptance", _acceptance(report, mean_acceptance, look)
+    if report.measured_acceptance is not None:
+        yield "acceptance", _acceptance(report.measured_acceptance, mean_acceptance)
     yield "break-even", _break_even(report, look)
-    yield "tokens per cycle", look.number(report.tokens_per_cycle)
-    yield "accept length", f"{look.number(report.equivalent_accept_length)} (equivalent, of {report.num_stages})"
+    if report.tokens_per_cycle is not None:
+        yield "tokens per cycle", significant(report.tokens_per_cycle)
+    if report.equivalent_accept_length is not None:
+        yield "accept length", f"{significant(report.equivalent_accept_length)} (equivalent, of {report.num_stages})"
     if cycle := report.cycle_s:
         percentiles = f"p50 {look.time(cycle.p50)}, p95 {look.time(cycle.p95)}"
         kinds = f"full {look.time(cycle.full_mean)}, filling {look.time(cycle.fill_mean)}"
@@ -97,9 +104,9 @@ def _facts(report: Report, mean_acceptance: float | None, look: Look) -> Iterato
     )  # fmt: skip
 
 
-def _acceptance(report: Report, mean_acceptance: float | None, look: Look) -> str:
-    seen = f"{look.number(report.measured_acceptance)} of the drafts that were verified"
-    return seen if mean_acceptance is None else f"{seen}; {significant(mean_acceptance)} in the scenario"
+def _acceptance(measured: float, scenario: float | None) -> str:
+    seen = f"{significant(measured)} of the drafts that were verified"
+    return seen if scenario is None else f"{seen}; {significant(scenario)} in the scenario"
 
 
 def _break_even(report: Report, look: Look) -> str:

@@ -1,6 +1,7 @@
 """What stands above and below the rows of a timeline: cycles, rejections and round times, each at its cell."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from math import ceil, floor, log10
 
 from rich.text import Text
@@ -56,7 +57,7 @@ def rejection_axis(trace: Trace, sequence: int, scale: Scale, look: Look) -> Tex
         for _, _, position, time_s in rejections(trace.select(sequence, sequence + 1))
         if scale.start_s <= time_s < scale.end_s
     ]
-    for (cell, position), (following, _) in zip(found, [*found[1:], (scale.num_cells, -1)], strict=True):
+    for (cell, position), (following, _) in pairwise([*found, (scale.num_cells, -1)]):
         if cell < len(row):
             continue
         name = f"{look.mark}{position}"

@@ -60,14 +60,21 @@ class Look:
         """Return a figure with three significant digits."""
         return self.none if value is None else significant(value)
 
-    def time(self, *values_s: float | None) -> str:
-        """Return times in one unit, that of the first: "10.6 to 11.1 ms"; none where one does not exist."""
+    def time(self, *values_s: float | None, like_s: float | None = None) -> str:
+        """Return times in one unit, that of `like_s` or the first: "10.6 to 11.1 ms"; none where one does not exist."""
         known = [value for value in values_s if value is not None]
         if len(known) < len(values_s):
             return self.none
-        unit, factor = next((u, f) for u, f, least_s in _UNITS if abs(known[0]) >= least_s)
+        unit, factor = next(
+            (u, f) for u, f, least_s in _UNITS if abs(known[0] if like_s is None else like_s) >= least_s
+        )
         unit = unit if self.unicode else unit.replace("µ", "u")
         return f"{' to '.join(significant(value * factor) for value in known)} {unit}"
+
+    def key(self, *entries: tuple[str, str, str]) -> Text:
+        """Return one line that says what each (character, style, meaning) stands for."""
+        samples = (Text.assemble((shade, self.style(style)), f" {name}") for shade, style, name in entries)
+        return Text("  ").join(samples)
 
     def bar(self, parts: tuple[float, ...], styles: tuple[str, ...], shades: str, width: int) -> Text:
         """Return a bar of at most `width` cells whose parts (fractions of `width`) begin where the last ended."""
@@ -93,8 +100,6 @@ def significant(value: float, digits: int = 3) -> str:
     return f"{rounded:,.{max(decimals, 0)}f}"
 
 
-def percent(fraction: float, decimals: int = 0) -> str:
+def percent(fraction: float) -> str:
     """Return a share in per cent, without the sign; what is not quite nothing is "<1"."""
-    if 0 < fraction < 0.5 * 10**-decimals / 100:
-        return f"<{10**-decimals:.{decimals}f}"
-    return f"{fraction * 100:.{decimals}f}"
+    return "<1" if 0 < fraction < 0.01 else f"{fraction * 100:.0f}"

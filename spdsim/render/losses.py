@@ -37,7 +37,7 @@ def waterfall(report: Report, width: int, look: Look) -> Group:
             _bar(before, after, top, cells, look),
         )  # fmt: skip
         before = after
-    return Group(table, Text(_key(look), look.style("dim")), Text(largest_loss(report, look)))
+    return Group(table, _key(look), Text(largest_loss(report, look)))
 
 
 def largest_loss(report: Report, look: Look) -> str:
@@ -67,9 +67,9 @@ def _shades(look: Look) -> tuple[str, str, str]:
     return ("█", "░", "▓") if look.unicode else ("#", "-", "+")
 
 
-def _key(look: Look) -> str:
+def _key(look: Look) -> Text:
     kept, lost, gained = _shades(look)
-    return f"{kept} kept  {lost} lost in this step  {gained} gained in this step"
+    return look.key((kept, _KEPT, "kept"), (lost, _LOST, "lost in this step"), (gained, _GAINED, "gained in this step"))
 
 
 def sensitivities(report: Report, look: Look) -> Table:

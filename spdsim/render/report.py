@@ -13,6 +13,7 @@ from spdsim.machine import Origin
 from spdsim.render.answer import baselines, facts, headline
 from spdsim.render.look import Look
 from spdsim.render.losses import sensitivities, waterfall
+from spdsim.render.trim import Trimmed
 from spdsim.render.workers import workers
 from spdsim.report import Report
 
@@ -37,14 +38,14 @@ def print_report(
     """
     look = Look.of(console)
     width = min(console.width, 120)
-    console.print(Text(title, look.style("bold")))
-    for line in scenario_lines:
-        console.print(Text(line, look.style("dim")))
-    console.print(headline(report, look))
-    for warning in warnings:
-        console.print(Text.assemble(("Warning: ", look.style("bold yellow")), warning))
-    for part in _parts(report, origins, mean_acceptance, width, look):
-        console.print(part)
+    top: list[RenderableType] = [
+        Text(title, look.style("bold")),
+        *(Text(line, look.style("dim")) for line in scenario_lines),
+        headline(report, look),
+        *(Text.assemble(("Warning: ", look.style("bold yellow")), warning) for warning in warnings),
+    ]
+    for part in (*top, *_parts(report, origins, mean_acceptance, width, look)):
+        console.print(Trimmed(part))
 
 
 def _parts(

@@ -63,16 +63,17 @@ def _window(
     trace: Trace, sequence: int, starts: CycleStarts, num_cells: int, start_s: float | None, end_s: float | None
 ) -> tuple[float, float]:
     """Return the window that was asked for, cut to the sequence; what was left open is chosen."""
-    first, last = (starts.at(cycle) for cycle in default_cycles(trace, sequence, num_cells))
+    first_s, last_s = (starts.at(cycle) for cycle in default_cycles(trace, sequence, num_cells))
+    earliest_s, latest_s = starts.times_s[0], starts.times_s[-1]
     # One end alone keeps the usual length.
-    begin_s = first if start_s is None and end_s is None else start_s
+    begin_s, stop_s = start_s, end_s
     if begin_s is None:
-        assert end_s is not None
-        begin_s = max(end_s - (last - first), starts.times_s[0])
-    stop_s = min(begin_s + (last - first) if end_s is None else end_s, starts.times_s[-1])
-    begin_s = max(begin_s, starts.times_s[0])
+        begin_s = first_s if stop_s is None else min(stop_s, latest_s) - (last_s - first_s)
+    if stop_s is None:
+        stop_s = last_s if start_s is None else start_s + (last_s - first_s)
+    begin_s, stop_s = max(begin_s, earliest_s), min(stop_s, latest_s)
     if begin_s >= stop_s:
-        limits = f"{_ms(starts.times_s[0])} to {_ms(starts.times_s[-1])}"
+        limits = f"{_ms(earliest_s)} to {_ms(latest_s)}"
         raise InputError(f"window from {_ms(begin_s)} to {_ms(stop_s)} is empty: sequence {sequence} is {limits}")
     return begin_s, stop_s
 

@@ -101,7 +101,8 @@ def default_cycles(trace: Trace, sequence: int, num_cells: int) -> tuple[int, in
     cycles = CycleStarts.of(trace, sequence)
     rejected = next((cycle for s, cycle, _, _ in rejections(trace.select(sequence, sequence + 1))), None)
     if rejected is None:
-        return 0, min(length, cycles.last + 1)
+        # Decoding begins with cycle 0; a single token has the prefill only.
+        return min(0, cycles.last), min(length, cycles.last + 1)
     # The refill is capacity cycles long; what is left is shared by what goes before and after.
     lead = max(2, (length - capacity) // 2)
     first = max(0, min(rejected - lead, cycles.last + 1 - length))

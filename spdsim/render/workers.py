@@ -36,7 +36,7 @@ def workers(report: Report, width: int, look: Look) -> Group:
             table.add_row(Text(f"{'…' if look.unicode else '...'} {i - previous - 1}", look.style("dim")))
         table.add_row(labels[i], *_row(report.workers[i], causes, cells, look))
         previous = i
-    return Group(table, Text(_key(report, look), look.style("dim")))
+    return Group(table, *_notes(report, look))
 
 
 def _layout(heads: Sequence[str], label_width: int, width: int) -> tuple[int, int]:
@@ -68,8 +68,9 @@ def _chosen(workers: Sequence[WorkerShares]) -> list[int]:
     return sorted(chosen)
 
 
-def _key(report: Report, look: Look) -> str:
-    full, hatched, empty = look.shades
-    key = f"{full} useful  {hatched} wasted (flushed)  {empty} idle; the columns after idle take it apart by cause"
-    is_cut = len(report.workers) > _MOST_ROWS
-    return key + ("\nWorkers that are not shown lie between the extremes that are." if is_cut else "")
+def _notes(report: Report, look: Look) -> list[Text]:
+    names = ("useful", "wasted (flushed)", "idle, taken apart by cause on the right")
+    notes = [look.key(*zip(look.shades, _STYLES, names, strict=True))]
+    if len(report.workers) > _MOST_ROWS:
+        notes.append(Text("Workers that are not shown lie between the extremes that are.", look.style("dim")))
+    return notes
