@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator
 from itertools import pairwise
-from math import ceil
 
 from spdsim.scenario.acceptance import Replay
-from spdsim.scenario.memory import memory_needed
+from spdsim.scenario.memory import device_bytes, devices_that_fit, show_bytes
 from spdsim.scenario.model import Scenario
 from spdsim.scenario.problems import Problem
 from spdsim.scenario.source import show
@@ -102,9 +101,10 @@ def _memory(scenario: Scenario) -> Iterator[Problem]:
     gpu, count = scenario.devices.gpu, scenario.devices.count
     if gpu.memory_bytes is None:
         return
-    needed, there = memory_needed(scenario), gpu.memory_bytes * count
+    needed, there = sum(device_bytes(scenario)), gpu.memory_bytes * count
     if needed > there:
-        devices = f"{count} {gpu.name} {'has' if count == 1 else 'have'} {there / 1e9:.1f} GB"
-        state = f"is {show(scenario.model.name)}, which needs {needed / 1e9:.1f} GB where {devices}"
-        rule = f"{(needed - there) / 1e9:.1f} GB too much; {ceil(needed / gpu.memory_bytes)} devices would fit"
-        yield Problem(("model",), state, rule)
+        devices = f"{count} {gpu.name} {'has' if count == 1 else 'have'} {show_bytes(there)}"
+        state = f"is {show(scenario.model.name)}, which needs {show_bytes(needed)} where {devices}"
+        enough = devices_that_fit(scenario)
+        remedy = "no number of these would fit" if enough is None else f"{enough} devices would fit"
+        yield Problem(("model",), state, f"{show_bytes(needed - there)} too much; {remedy}")

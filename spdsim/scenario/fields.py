@@ -23,6 +23,15 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+def base_serves(schema: dict[str, Any]) -> None:
+    """Say in a JSON Schema that with `base` no other key is required."""
+    required = schema.pop("required", [])
+    if required:
+        schema["anyOf"] = [{"required": ["base"]}, {"required": required}]
+    for key in required:
+        schema["properties"][key]["description"] += " Needed without `base`."
+
+
 def is_number(value: object) -> bool:
     """Whether `value` is a number; true and false are not."""
     return isinstance(value, int | float) and not isinstance(value, bool)

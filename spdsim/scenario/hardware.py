@@ -2,11 +2,11 @@
 
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from spdsim.machine import OriginKind, Sharing
 from spdsim.scenario.catalogue import expand
-from spdsim.scenario.fields import Count, Fraction, Part, Positive, Seconds
+from spdsim.scenario.fields import Count, Fraction, Part, Positive, Seconds, base_serves
 
 
 class Provenance(Part):
@@ -31,6 +31,8 @@ class Gpu(Part):
 
 class LinkFigures(Part):
     """A way between two devices: a message takes latency_s + bytes / bandwidth_bytes_per_s."""
+
+    model_config = ConfigDict(json_schema_extra=base_serves)
 
     base: str | None = Field(default=None, description="Catalogue name whose figures serve where none is given here.")
     name: str = "link"

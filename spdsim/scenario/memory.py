@@ -5,6 +5,7 @@ Activations and the allocator's own needs are left out: they are small at batch 
 
 from spdsim.scenario.model import Scenario
 from spdsim.scenario.placement import anchors, layers_of_stages, layout_of, place
+from spdsim.schedules.spd import Layout
 
 
 def context_tokens(scenario: Scenario) -> int:
@@ -41,32 +42,61 @@ def device_bytes(scenario: Scenario) -> list[int]:
     What two workers of a device both need (the embedding; the LM head, if it is the embedding) is there once.
     """
     held: list[dict[str, int]] = [{} for _ in range(scenario.devices.count)]
+    layout, layers = layout_of(scenario), layers_of_stages(scenario)
     for worker in place(scenario):
-        for what, num_bytes in _worker_bytes(scenario, worker.index).items():
+        for what, num_bytes in _worker_bytes(scenario, layout, layers, worker.index).items():
             held[worker.device][what] = num_bytes
     return [sum(items.values()) for items in held]
 
 
-def _worker_bytes(scenario: Scenario, worker: int) -> dict[str, int]:
+def fits(scenario: Scenario) -> bool:
+    """Whether every device can hold what it must; True where the memory is not known."""
+    return scenario.devices.gpu.memory_bytes is None or max(device_bytes(scenario)) <= scenario.devices.gpu.memory_bytes
+
+
+def stages_that_fit(scenario: Scenario) -> int | None:
+    """Return the least number of stages, more than now, at which every device can hold what it must."""
+    # Beyond one stage for each device, more of them only share devices.
+    most = min(scenario.model.num_layers, scenario.devices.count)
+    return next((n for n in range(scenario.partition.stages + 1, most + 1) if fits(_recut(scenario, n))), None)
+
+
+def devices_that_fit(scenario: Scenario) -> int | None:
+    """Return the least number of devices, more than now, on which the model fits with a stage on each."""
+    for count in range(scenario.devices.count + 1, scenario.model.num_layers + 3):
+        devices = scenario.devices.model_copy(update={"count": count, "per_node": None})
+        stages = min(scenario.model.num_layers, max(scenario.partition.stages, count - 1))
+        if fits(_recut(scenario.model_copy(update={"devices": devices}), stages)):
+            return count
+    return None
+
+
+def show_bytes(num_bytes: float) -> str:
+    """Return bytes as people read them, in decimal units."""
+    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e8 else f"{num_bytes / 1e6:.1f} MB"
+
+
+def _recut(scenario: Scenario, stages: int) -> Scenario:
+    partition = scenario.partition.model_copy(update={"stages": stages, "layers": "even"})
+    return scenario.model_copy(update={"partition": partition})
+
+
+def _worker_bytes(scenario: Scenario, layout: Layout, layers: tuple[int, ...], worker: int) -> dict[str, int]:
     """What one worker holds, by name; things of the same name are the same on one device."""
-    model, layout = scenario.model, layout_of(scenario)
-    items: dict[str, int] = {}
+    model, items = scenario.model, dict[str, int]()
+    layer_bytes = model.layer_bytes + kv_bytes_per_layer(scenario)
     match layout.role(worker):
         case "draft":
-            layers = scenario.draft.layers * (model.layer_bytes + kv_bytes_per_layer(scenario))
             projections = sum(projection_params(scenario)) * model.dtype_bytes
-            items = {"draft": layers + projections + draft_head_bytes(scenario), "embedding": model.table_bytes}
+            own = scenario.draft.layers * layer_bytes + projections + draft_head_bytes(scenario)
+            items = {"draft": own, "embedding": model.table_bytes}
         case "stage":
             stage = layout.stage_of(worker)
-            layers = layers_of_stages(scenario)[stage] * (model.layer_bytes + kv_bytes_per_layer(scenario))
-            items = {f"stage {stage}": layers} | ({"embedding": model.table_bytes} if stage == 0 else {})
+            items = {f"stage {stage}": layers[stage] * layer_bytes}
+            if stage == 0:
+                items["embedding"] = model.table_bytes
     if layout.lm_head == "sharded" and layout.num_stages > 1:
         items[f"shard {worker}"] = model.table_bytes // layout.num_workers
     elif worker == layout.verdict_source:
         items["embedding" if model.tied_embeddings else "lm_head"] = model.table_bytes
     return items
-
-
-def memory_needed(scenario: Scenario) -> int:
-    """Return the bytes that all devices together must hold."""
-    return sum(device_bytes(scenario))

@@ -53,6 +53,10 @@ class Source:
     settings: dict[KeyPath, str] = field(default_factory=dict)
     included: list[tuple[KeyPath, "Source"]] = field(default_factory=list)
 
+    def at(self, line: int) -> str:
+        """Return how a line is named: "file:line"; an option has no lines."""
+        return self.name if self.name.startswith("--") else f"{self.name}:{line}"
+
     def locate(self, path: KeyPath) -> tuple[str, KeyPath]:
         """Return where `path` was written ("file:line" or an option) and the key path to show."""
         inner = max((prefix for prefix, _ in self.included if path[: len(prefix)] == prefix), key=len, default=())
@@ -64,7 +68,7 @@ class Source:
                 return source.locate(path[len(inner) :])
         for length in range(len(path), 0, -1):
             if path[:length] in self.lines:
-                return f"{self.name}:{self.lines[path[:length]]}", path
+                return self.at(self.lines[path[:length]]), path
         return self.name, path
 
 
@@ -115,14 +119,12 @@ def parse_yaml(text: str, name: str) -> Source:
         if node is not None:
             source.data = _Reader(source).value(node, ())
     except yaml.MarkedYAMLError as error:
-        where = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        where = source.at(error.problem_mark.line + 1) if error.problem_mark else name
         context = f"{error.context} " if str(error.problem).startswith("but") else ""
-        raise ScenarioError(f"{name}{where}: is not YAML: {context}{error.problem}") from None
+        raise ScenarioError(f"{where}: is not YAML: {context}{error.problem}") from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise ScenarioError(
-            f"{name}:{line}: is not YAML: has the character #x{error.character:04x}"
-        ) from None
+        raise ScenarioError(f"{source.at(line)}: is not YAML: has the character #x{error.character:04x}") from None
     except RecursionError:
         raise ScenarioError(f"{name}: is nested too deeply") from None
     return source
@@ -207,4 +209,4 @@ class _Reader:
         raise self._error(node, f"the tag {node.tag} is not allowed")
 
     def _error(self, node: yaml.Node, text: str) -> ScenarioError:
-        return ScenarioError(f"{self._source.name}:{node.start_mark.line + 1}: {text}")
+        return ScenarioError(f"{self._source.at(node.start_mark.line + 1)}: {text}")

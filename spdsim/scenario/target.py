@@ -5,14 +5,16 @@ Dense decoder models with grouped-query attention and a gated MLP. Knows nothing
 
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from spdsim.scenario.catalogue import expand
-from spdsim.scenario.fields import Count, Part
+from spdsim.scenario.fields import Count, Part, base_serves
 
 
 class TargetModel(Part):
     """The shape of the target model."""
+
+    model_config = ConfigDict(json_schema_extra=base_serves)
 
     base: str | None = Field(default=None, description="Catalogue name whose shape serves where no key is given here.")
     name: str = "model"

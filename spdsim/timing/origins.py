@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from spdsim.machine import Origin
 from spdsim.scenario.hardware import Gpu, LinkFigures, Provenance
-from spdsim.scenario.memory import device_bytes, target_bytes
+from spdsim.scenario.memory import device_bytes, fits, show_bytes, stages_that_fit, target_bytes
 from spdsim.scenario.model import Scenario
 from spdsim.scenario.times import ProfileTimes, Roofline, resolve
 
@@ -30,35 +30,19 @@ def origins_of(scenario: Scenario) -> Iterator[Origin]:
 def warnings_of(scenario: Scenario) -> Iterator[str]:
     """Yield what a reader must know before believing the result: the fullest device that has too little memory."""
     gpu = scenario.devices.gpu
-    held = device_bytes(scenario)
-    if gpu.memory_bytes is None or max(held) <= gpu.memory_bytes:
+    if gpu.memory_bytes is None or fits(scenario):
         return
-    worst = held.index(max(held))
-    remedy = next(
-        (f"{stages} stages or more would fit" for stages in _more_stages(scenario) if _fits(scenario, stages)),
-        "no number of stages fits these devices",
-    )
-    yield (
-        f"hypothetical: device {worst} would need {held[worst] / 1e9:.1f} GB, "
-        f"has {gpu.memory_bytes / 1e9:.1f} GB; {remedy}"
-    )
+    held = device_bytes(scenario)
+    worst, stages = held.index(max(held)), stages_that_fit(scenario)
+    remedy = "no number of stages fits these devices" if stages is None else f"{stages} stages or more would fit"
+    room = f"would need {show_bytes(held[worst])}, has {show_bytes(gpu.memory_bytes)}"
+    yield f"hypothetical: device {worst} {room}; {remedy}"
 
 
 def fits_one_device(scenario: Scenario) -> bool:
     """Whether the whole target fits one device; True where the memory is not known."""
     memory_bytes = scenario.devices.gpu.memory_bytes
     return memory_bytes is None or target_bytes(scenario) <= memory_bytes
-
-
-def _more_stages(scenario: Scenario) -> range:
-    """Numbers of stages worth trying: beyond the devices, more stages only share them."""
-    return range(scenario.partition.stages + 1, min(scenario.model.num_layers, scenario.devices.count) + 1)
-
-
-def _fits(scenario: Scenario, stages: int) -> bool:
-    partition = scenario.partition.model_copy(update={"stages": stages, "layers": "even"})
-    held = device_bytes(scenario.model_copy(update={"partition": partition}))
-    return max(held) <= (scenario.devices.gpu.memory_bytes or 0.0)
 
 
 def _figures(what: str, part: Gpu | LinkFigures, keys: tuple[str, ...]) -> Iterator[Origin]:

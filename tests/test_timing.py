@@ -1,0 +1,361 @@
+"""From scenario to machine: hand-computed roofline times, profiles, messages, links, memory."""
+
+from pathlib import Path
+
+import pytest
+
+from spdsim.distributions import Constant, Gamma, mean_s
+from spdsim.errors import ScenarioError
+from spdsim.machine import Duration, Machine
+from spdsim.scenario import load_scenario
+from spdsim.scenario.model import Partition
+from spdsim.schedules.ops import Compute, Recv, Send, Verdict
+from spdsim.schedules.spd import Layout, LmHead, advance, program, start
+from spdsim.timing import machine_of
+from spdsim.timing.needs import Needs, needs_of
+
+HEADS: tuple[LmHead, ...] = ("draft_rank", "last_stage", "sharded", "own_device")
+
+# A model and a device whose times can be worked out by hand. One layer: attention 10 x (2 x 20 + 2 x 10) = 600,
+# MLP 3 x 10 x 40 = 1200, norms 20: 1820 weights, 3640 bytes. KV: 2 x 1 x 10 x 2 = 40 bytes a token.
+# A table: 100 x 10 x 2 = 2000 bytes. Reached: 1e6 bytes/s, 1e7 operations/s.
+BY_HAND = """\
+model: {num_layers: 6, hidden_size: 10, intermediate_size: 40, num_heads: 2, num_kv_heads: 1, head_dim: 10,
+        vocab_size: 100, dtype_bytes: 2}
+devices: {gpu: {name: gpu, bandwidth_bytes_per_s: 2e6, flops_per_s: 4e7}, count: 4}
+links: {intra_node: {name: wire, latency_s: 1e-3, bandwidth_bytes_per_s: 1e5, post_s: 2e-4}}
+partition: {stages: 3}
+draft: {layers: 2, anchors: [0, 2, 3, 6], draft_vocab_size: 50}
+acceptance: {kind: bernoulli, p: 0.8}
+workload: {prompt_tokens: 4, new_tokens: 8}
+timing: {kind: roofline, bandwidth_fraction: 0.5, compute_fraction: 0.25, launch_per_layer_s: 1e-4,
+         launch_per_graph_s: 1e-5, commit_s: 3e-5, rollback_s: 2e-5}
+"""
+
+
+@pytest.fixture(name="path")
+def _path(tmp_path: Path) -> Path:
+    path = tmp_path / "x.yaml"
+    path.write_text(BY_HAND)
+    return path
+
+
+def expect(machine: Machine, worker: int, task: str, base_s: float, per_context_token_s: float = 0.0) -> None:
+    """Assert that a task takes `base_s` and so much more for each token of context."""
+    found = next(time for key, time in machine.tasks.items() if key == (worker, task))
+    assert mean_s(found.base) == pytest.approx(base_s, rel=1e-12)
+    assert found.per_context_token_s == pytest.approx(per_context_token_s, rel=1e-12)
+
+
+# Roofline
+
+
+def test_a_stage_reads_its_layers_and_their_cache(path: Path) -> None:
+    """Two layers: 7280 bytes at 1e6 bytes/s, two launches of a layer and one of a graph; 80 bytes a token."""
+    machine = machine_of(load_scenario(path))
+    for worker in (1, 2, 3):
+        expect(machine, worker, "forward", 7.28e-3 + 2e-4 + 1e-5, 80e-6)
+
+
+def test_the_draft_reads_projections_layers_and_its_head(path: Path) -> None:
+    """Projections (1 + 2 + 3 + 4) x 100 weights, two layers, a head of 50 x 10: 2000 + 7280 + 1000 bytes."""
+    expect(machine_of(load_scenario(path)), 0, "draft", 10.28e-3 + 2e-4 + 1e-5, 80e-6)
+
+
+@pytest.mark.parametrize(
+    ("lm_head", "worker", "num_bytes"),
+    [
+        ("draft_rank", 0, 2000),
+        ("last_stage", 3, 2000),
+        ("own_device", 4, 2000),
+        ("sharded", 0, 500),
+        ("sharded", 3, 500),
+    ],
+)
+def test_verification_reads_the_lm_head(path: Path, lm_head: str, worker: int, num_bytes: int) -> None:
+    """2000 bytes wherever it is, or a quarter of them on each of the four ranks."""
+    machine = machine_of(load_scenario(path, [f"partition.lm_head={lm_head}"]))
+    expect(machine, worker, "verify", num_bytes / 1e6 + 1e-5)
+
+
+def test_host_tasks_take_what_is_written(path: Path) -> None:
+    """Commit and rollback; putting shards together is one launch."""
+    machine = machine_of(load_scenario(path, ["partition.lm_head=sharded"]))
+    expect(machine, 0, "commit", 3e-5)
+    expect(machine, 2, "rollback", 2e-5)
+    expect(machine, 0, "combine", 1e-5)
+
+
+def test_a_short_prefill_reads_weights_and_a_long_one_computes(path: Path) -> None:
+    """Two layers of 3640 weights in all: 4 tokens read longer, 100 tokens compute longer.
+
+    100 tokens: 2 x 3640 x 100 operations and, for attention, 2 x 100^2 x 20 x 2 layers; 1e7 operations/s.
+    Draft module: last projection 400 weights and two layers, 4040 weights.
+    """
+    launches = 2e-4 + 1e-5
+    short = machine_of(load_scenario(path))
+    expect(short, 1, "prefill", 7.28e-3 + launches)
+    expect(short, 0, "prefill", 8.08e-3 + launches)
+    long = machine_of(load_scenario(path, ["workload.prompt_tokens=100"]))
+    expect(long, 1, "prefill", (728e3 + 800e3) / 1e7 + launches)
+    expect(long, 0, "prefill", (808e3 + 800e3) / 1e7 + launches)
+
+
+def test_plain_decoding_runs_everything_on_one_worker(path: Path) -> None:
+    """Six layers and the whole LM head; no draft, no message."""
+    machine = machine_of(load_scenario(path, ["partition.stages=1", "partition.lm_head=sharded"]))
+    assert {task for _, task in machine.tasks} == {"prefill", "forward", "verify", "commit"}
+    assert machine.messages == {}
+    expect(machine, 0, "forward", 6 * 3.64e-3 + 6e-4 + 1e-5, 240e-6)
+    expect(machine, 0, "verify", 2.01e-3)
+
+
+def test_in_eager_mode_the_host_launches_while_the_device_works(path: Path) -> None:
+    """The longer of the two counts: 2 x 5 ms of launches against 7.28 ms of reading."""
+    settings = ["runtime.launch=eager", "timing.launch_per_layer_s=5e-3"]
+    expect(machine_of(load_scenario(path, settings)), 1, "forward", 10e-3 + 1e-5, 80e-6)
+    settings[1] = "timing.launch_per_layer_s=1e-3"
+    expect(machine_of(load_scenario(path, settings)), 1, "forward", 7.28e-3 + 1e-5, 80e-6)
+
+
+def test_the_launch_mode_sets_what_is_not_written(path: Path) -> None:
+    """CUDA graphs: 20 us a layer; eager: 0.87 ms, as published."""
+    settings = ["timing={kind: roofline, bandwidth_fraction: 1.0}"]
+    expect(machine_of(load_scenario(path, settings)), 1, "forward", 3.64e-3 + 40e-6 + 5e-6, 40e-6)
+    eager = machine_of(
+        load_scenario(path, [*settings, "runtime.launch=eager", "devices.gpu.bandwidth_bytes_per_s=1e9"])
+    )
+    expect(eager, 1, "forward", 2 * 0.87e-3 + 50e-6, 80 / 1e9)
+
+
+def test_llama_8b_on_an_a100_is_near_what_was_measured() -> None:
+    """gpt-fast, CUDA graphs, one A100-80G: 93.9 tokens/s; the plain model may be 10 % off."""
+    path = Path(__file__).parent.parent / "scenarios" / "rtx4090x4-pcie.yaml"
+    machine = machine_of(load_scenario(path, ["devices.gpu=a100-sxm-80g", "partition.stages=1"]))
+    token_s = sum(mean_s(time.base) for (_, task), time in machine.tasks.items() if task in ("forward", "verify"))
+    assert 1 / token_s == pytest.approx(93.9, rel=0.10)
+
+
+# Profiles
+
+
+def profiled(path: Path, profile: str, *settings: str) -> Machine:
+    """Return a machine whose times come from a profile."""
+    return machine_of(load_scenario(path, [f"timing={{kind: profile, profile: {{{profile}}}}}", *settings]))
+
+
+def test_one_duration_serves_all_stages_or_each_has_its_own(path: Path) -> None:
+    """A list is by stage."""
+    machine = profiled(path, "forward: 2, draft: 1, verify: 1")
+    assert [mean_s(machine.tasks[worker, "forward"].base) for worker in (1, 2, 3)] == [2, 2, 2]
+    machine = profiled(path, "forward: [1, 2, 3], draft: 1, verify: 1, prefill: [4, 5, 6]")
+    assert [mean_s(machine.tasks[worker, "forward"].base) for worker in (1, 2, 3)] == [1, 2, 3]
+    assert [mean_s(machine.tasks[worker, "prefill"].base) for worker in (1, 2, 3)] == [4, 5, 6]
+
+
+def test_durations_for_a_layer_are_scaled_by_layers(path: Path) -> None:
+    """Mean, context term and depths; the spread over mean stays."""
+    layer = "{kind: gamma, mean_s: 1.0, cv: 0.1, per_context_token_s: 0.5, by_fill_depth: [2]}"
+    machine = profiled(path, f"forward_per_layer: {layer}, draft_per_layer: 3, verify: 1", "partition.layers=[1, 2, 3]")
+    assert machine.tasks[3, "forward"] == Duration(Gamma(3.0, 0.1), 1.5, (Constant(6.0),))
+    assert machine.tasks[0, "draft"] == Duration(Constant(6.0))
+
+
+def test_a_sharded_lm_head_takes_its_part_of_verify(path: Path) -> None:
+    """Four ranks hold a shard each, unless the profile says what a shard takes."""
+    machine = profiled(path, "forward: 2, draft: 1, verify: 1", "partition.lm_head=sharded")
+    assert [mean_s(machine.tasks[worker, "verify"].base) for worker in range(4)] == [0.25] * 4
+    machine = profiled(path, "forward: 2, draft: 1, verify_shard: 0.4", "partition.lm_head=sharded")
+    assert mean_s(machine.tasks[2, "verify"].base) == 0.4
+
+
+def test_tasks_that_a_profile_leaves_out_take_no_time(path: Path) -> None:
+    """All but forward, draft and verify."""
+    machine = profiled(path, "forward: 2, draft: 1, verify: 1", "partition.lm_head=sharded")
+    free = {task for (_, task), time in machine.tasks.items() if time == Duration(Constant(0.0))}
+    assert free == {"prefill", "commit", "rollback", "combine"}
+
+
+def test_plain_decoding_needs_no_draft_in_the_profile(path: Path) -> None:
+    """There is no draft rank."""
+    assert (0, "draft") not in profiled(path, "forward: 2, verify: 1", "partition.stages=1").tasks
+
+
+def test_a_profile_can_say_what_messages_cost(path: Path) -> None:
+    """In the place of the link's figures; the link is still taken."""
+    machine = profiled(path, "forward: 2, draft: 1, verify: 1, messages: {hidden: {post_s: 0.5, transit_s: 0.25}}")
+    hidden, features = machine.messages["hidden", 1, 2], machine.messages["features", 1, 0]
+    assert (hidden.post, hidden.transit, hidden.prefill_transit) == (Constant(0.5), Constant(0.25), Constant(0.25))
+    assert features.post == Constant(2e-4)
+    assert hidden.link is not None
+
+
+# Messages and links
+
+
+def test_messages_have_the_bytes_of_what_they_carry(path: Path) -> None:
+    """Hidden 2H + 16, features 2H for each anchor of the stage; a prompt of 4 tokens, its last one to the LM head."""
+    messages = machine_of(load_scenario(path)).messages
+    sizes = {edge: (message.num_bytes, message.prefill_bytes) for edge, message in messages.items()}
+    assert sizes["hidden", 1, 2] == (36, 96)
+    assert sizes["hidden", 3, 0] == (36, 36)
+    assert sizes["features", 1, 0] == (20, 80)
+    assert sizes["features", 2, 0] == (20, 80)
+    assert sizes["draft", 0, 1] == sizes["verdict", 0, 3] == (16, 16)
+    assert messages["hidden", 1, 2].transit == Constant(1e-3 + 36 / 1e5)
+    assert messages["hidden", 1, 2].prefill_transit == Constant(1e-3 + 96 / 1e5)
+
+
+@pytest.mark.parametrize(
+    ("lm_head", "sizes"),
+    [
+        ("draft_rank", {("draft", 0, 1): 16, ("verdict", 0, 1): 16}),
+        ("last_stage", {("draft", 0, 1): 16, ("draft", 0, 3): 216, ("verdict", 3, 0): 16}),
+        ("own_device", {("draft", 0, 1): 16, ("draft", 0, 4): 216, ("verdict", 4, 1): 16}),
+        (
+            "sharded",
+            {
+                ("draft", 0, 1): 66,
+                ("draft", 0, 3): 66,
+                ("verdict", 0, 1): 66,
+                ("verdict", 0, 3): 16,
+                ("partial", 2, 0): 12,
+            },
+        ),
+    ],
+)
+def test_with_sampling_who_verifies_gets_the_drafts_distribution(
+    path: Path, lm_head: str, sizes: dict[tuple[str, int, int], int]
+) -> None:
+    """50 probabilities of 4 bytes, or the quarter that a shard needs; stage 0 gets its draft with a verdict."""
+    machine = machine_of(load_scenario(path, ["runtime.sampling=sampled", f"partition.lm_head={lm_head}"]))
+    found = {edge: message.num_bytes for edge, message in machine.messages.items()}
+    assert {edge: found[edge] for edge in sizes} == sizes  # type: ignore[index]
+
+
+def test_each_ordered_pair_of_devices_has_a_link_of_its_own(path: Path) -> None:
+    """Two payloads on one way share it; the way back is another."""
+    machine = machine_of(load_scenario(path))
+    assert machine.messages["hidden", 3, 0].link == machine.messages["features", 3, 0].link
+    assert machine.messages["draft", 0, 1].link != machine.messages["features", 1, 0].link
+    assert not any(link.is_shared for link in machine.links)
+    assert len({link.name for link in machine.links}) == len(machine.links)
+
+
+def test_a_shared_link_serves_all_that_leaves_a_node(path: Path) -> None:
+    """A switch within each node, a network card out of each node."""
+    settings = [
+        "devices.per_node=2", "links.intra_node.shared=true",
+        "links.inter_node={name: card, latency_s: 1e-2, bandwidth_bytes_per_s: 1e5, shared: true}",
+    ]  # fmt: skip
+    machine = machine_of(load_scenario(path, settings))
+    ways = {(a, b): machine.links[m.link].name for (_, a, b), m in machine.messages.items() if m.link is not None}
+    assert ways[0, 1] == "wire of node 0"
+    assert ways[2, 3] == "wire of node 1"
+    assert ways[0, 2] == ways[1, 2] == ways[0, 3] == "card of node 0"
+    assert ways[3, 0] == ways[2, 0] == "card of node 1"
+    assert all(link.is_shared for link in machine.links)
+
+
+def test_workers_on_one_device_pay_nothing_for_messages(path: Path) -> None:
+    """No link, no transit, no post."""
+    machine = machine_of(load_scenario(path, ["devices.count=1"]))
+    assert machine.links == ()
+    free = Constant(0.0)
+    assert {(m.link, m.transit, m.prefill_transit, m.post) for m in machine.messages.values()} == {
+        (None, free, free, free)
+    }
+
+
+# What the schedule needs
+
+
+def exhaustively(layout: Layout) -> Needs:
+    """Return what a layout needs, from every cycle of runs with each verdict at each place."""
+    tasks, edges = set(), set()
+    num_verdicts = 2 * layout.capacity + 2
+    for rejected in range(num_verdicts):
+        state = start(layout, num_verdicts + 1)
+        while not state.is_done:
+            for worker in range(layout.num_workers):
+                for op in program(state, worker):
+                    match op:
+                        case Compute(task, _):
+                            tasks.add((worker, task))
+                        case Send(payload, _, to):
+                            edges.add((payload, worker, to))
+                        case Recv(payload, _, source):
+                            edges.add((payload, source, worker))
+            state = advance(state, Verdict(state.committed != rejected) if state.is_full else None)
+    return Needs(tuple(sorted(tasks)), tuple(sorted(edges)))
+
+
+@pytest.mark.parametrize("sampled", [False, True])
+@pytest.mark.parametrize("lag", [0, 1, 2, 3])
+@pytest.mark.parametrize("lm_head", HEADS)
+@pytest.mark.parametrize("stages", [1, 2, 3, 4, 6])
+def test_no_task_and_no_edge_of_the_schedule_is_forgotten(
+    stages: int, lm_head: LmHead, lag: int, sampled: bool
+) -> None:
+    """The few cycles that are looked at show all that a whole run asks for."""
+    layout = Layout(stages, lm_head, lag if stages > 1 else 0, (0, stages - 1), sampled=sampled)
+    assert needs_of(layout) == exhaustively(layout)
+
+
+# Memory
+
+
+def test_a_cut_that_overfills_a_device_is_hypothetical_and_says_what_would_fit() -> None:
+    """70B on one of eight devices: 137.5 GB of layers and cache, twice 2.1 GB of tables."""
+    path = Path(__file__).parent.parent / "scenarios" / "h100x8.yaml"
+    machine = machine_of(load_scenario(path, ["partition.stages=1"]))
+    assert machine.warnings == ("hypothetical: device 0 would need 141.3 GB, has 85.9 GB; 2 stages or more would fit",)
+    assert not machine.fits_one_device
+
+
+def test_a_device_of_unknown_memory_holds_anything(path: Path) -> None:
+    """There is nothing to compare with."""
+    machine = machine_of(load_scenario(path, ["devices.count=1"]))
+    assert machine.fits_one_device
+    assert machine.warnings == ()
+
+
+def test_every_device_holds_weights_cache_and_tables(path: Path) -> None:
+    """12 tokens of context: a layer is 3640 + 480 bytes.
+
+    Draft rank: two layers, projections 2000, head 1000, embedding 2000 and the LM head 2000. Stage 0: two layers and
+    the embedding. The rest: two layers.
+    """
+    from spdsim.scenario.memory import device_bytes, target_bytes
+
+    assert device_bytes(load_scenario(path)) == [8240 + 7000, 8240 + 2000, 8240, 8240]
+    assert target_bytes(load_scenario(path)) == 6 * 4120 + 4000
+    assert device_bytes(load_scenario(path, ["partition.lm_head=last_stage"])) == [13240, 10240, 8240, 10240]
+    assert device_bytes(load_scenario(path, ["partition.lm_head=sharded"])) == [13740, 10740, 8740, 8740]
+    assert device_bytes(load_scenario(path, ["model.tied_embeddings=true"])) == [13240, 10240, 8240, 8240]
+    assert device_bytes(load_scenario(path, ["devices.count=1"])) == [
+        8240 + 3000 + 6 * 4120 + 4000,
+    ]
+
+
+# What the report needs
+
+
+def test_every_figure_says_where_it_comes_from(path: Path) -> None:
+    """A kind and a source in words for each; what the scenario gives is assumed."""
+    shipped = Path(__file__).parent.parent / "scenarios" / "h100x8.yaml"
+    kinds = {origin.what: origin.kind for origin in machine_of(load_scenario(shipped)).origins}
+    assert kinds["gpu (h100-sxm) bandwidth_bytes_per_s"] == "datasheet"
+    assert kinds["roofline bandwidth_fraction"] == "measured"
+    assert kinds["links.intra_node (nvlink4) latency_s"] == "derived"
+    assert kinds["acceptance"] == "assumed"
+    given = {origin.what: (origin.kind, origin.source) for origin in machine_of(load_scenario(path)).origins}
+    assert given["gpu (gpu) flops_per_s"] == ("assumed", "given in the scenario")
+
+
+def test_a_scenario_changed_in_python_is_checked_too(path: Path) -> None:
+    """Without a file there is no line, but the rule is the same."""
+    scenario = load_scenario(path)
+    wrong = scenario.model_copy(update={"partition": Partition(stages=7)})
+    with pytest.raises(ScenarioError, match=r"^partition\.stages is 7: must be at most the model.s 6 layers$"):
+        machine_of(wrong)
