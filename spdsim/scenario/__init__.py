@@ -3,7 +3,7 @@
 Knows nothing of the engine; `spdsim.timing` turns a scenario into the numbers that the engine reads.
 """
 
-from spdsim import acceptance
+from spdsim.acceptance import Acceptance
 from spdsim.scenario.acceptance import acceptance_model
 from spdsim.scenario.document import scenario_document, scenario_schema, scenario_sha256, template_text
 from spdsim.scenario.load import load_scenario
@@ -12,7 +12,7 @@ from spdsim.scenario.placement import layout_of
 from spdsim.scenario.workload import draw_length
 
 
-def acceptance_of(scenario: Scenario) -> acceptance.Acceptance:
+def acceptance_of(scenario: Scenario) -> Acceptance:
     """Return the scenario's acceptance model, at its number of stages."""
     return acceptance_model(scenario.acceptance, scenario.partition.stages)
 
