@@ -30,7 +30,7 @@ _LINES_PER_WRITE = 4096
 
 
 def write_trace(trace: Trace, path: str | os.PathLike[str]) -> None:
-    """Write `trace` to `path`, whole or not at all; `read_trace` gives back an equal trace, floats to the bit.
+    """Write `trace` to `path`, whole or not at all; `read_trace` gives back the same spans, floats to the bit.
 
     Raises InputError when the file cannot be written.
     """
