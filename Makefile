@@ -25,7 +25,7 @@ docs: $(VENV)/.dev
 	$(BIN)/python -m tools.reference
 
 bench: $(VENV)/.simulator
-	$(BIN)/python benchmarks/engine.py
+	for script in benchmarks/*.py; do $(BIN)/python "$$script" || exit 1; done
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

@@ -1,6 +1,6 @@
 """spdsim: a simulator of speculative pipeline decoding.
 
-    scenario = spdsim.load_scenario("scenarios/small.yaml")
+    scenario = spdsim.load_scenario("scenarios/tutorial.yaml")
     trace = spdsim.simulate(scenario)
     report = spdsim.summarize(trace)
 

@@ -5,7 +5,7 @@ What a block does is said by its language (CONTRIBUTING.md describes it for auth
     console   `$ command` lines are run; what follows each must be its output; a line `...` stands for any lines
     sh        every line is run and must succeed; a `make` line must name a target
     python    is run; the blocks of a page share their names
-    yaml      a scenario; or a fragment of one, whose sections replace those of scenarios/small.yaml;
+    yaml      a scenario; or a fragment of one, whose sections replace those of scenarios/tutorial.yaml;
               a first line `# name.yaml` writes the block to that file for the blocks that follow
     json      must be strict JSON
     text      is left alone
@@ -20,7 +20,8 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import chdir
+from contextlib import chdir, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -62,7 +63,8 @@ def _run(language: str, body: str, names: dict[str, Any]) -> str:
                 for line in body.splitlines():
                     _command(line)
             case "python":
-                exec(compile(body, "<documentation>", "exec"), names)
+                with redirect_stdout(StringIO()):
+                    exec(compile(body, "<documentation>", "exec"), names)
             case "yaml":
                 _scenario(body)
             case "json":
@@ -128,12 +130,12 @@ def _check_targets(targets: list[str]) -> None:
 
 
 def _scenario(body: str) -> None:
-    """Load a block as a scenario, or its sections in place of those of the small scenario."""
+    """Load a block as a scenario, or its sections in place of those of the tutorial scenario."""
     named = _FILE_NAME.match(body)
     path = Path(named[1] if named else "fragment.yaml")
     sections = parse_yaml(body, str(path)).data
     if not named and not {"model", "devices", "partition"} <= sections.keys():
-        sections = read_yaml("scenarios/small.yaml").data | sections
+        sections = read_yaml("scenarios/tutorial.yaml").data | sections
         body = yaml.safe_dump(sections, sort_keys=False)
     path.write_text(body)
     load_scenario(path)

@@ -4,6 +4,7 @@ Run as `make docs`; a test says when it is needed.
 """
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -55,10 +56,10 @@ def _help(*words: str) -> str:
 
 
 def timeline_picture() -> str:
-    """Return the README's picture: the small scenario's timeline as SVG."""
+    """Return the README's picture: the tutorial scenario's timeline as SVG."""
     with TemporaryDirectory() as directory:
         picture = Path(directory) / "timeline.svg"
-        scenario = ROOT / "scenarios" / "small.yaml"
+        scenario = ROOT / "scenarios" / "tutorial.yaml"
         command = [sys.executable, "-m", "spdsim", "simulate", str(scenario), "--svg", str(picture), "--quiet"]
         subprocess.run(command, env=environment(), check=True)
         return picture.read_text(encoding="utf-8")
@@ -68,6 +69,9 @@ def timeline_picture() -> str:
 
 Schema = dict[str, Any]
 
+FAMILIES = {"Task": "a task's duration", "Draw": "a duration"}
+"""Definitions that always stand together, by the end of their names, and what they are together."""
+
 
 def scenario_page() -> str:
     """Return the reference of scenario files: one section a mapping, one line a key."""
@@ -76,46 +80,74 @@ def scenario_page() -> str:
     parts = [
         "# Scenario files\n",
         "This page is generated from the JSON Schema (`spdsim schema`) by `make docs`.",
-        "How to write a scenario is told in [its how-to](../how-to/write-a-scenario.md).\n",
+        "How to write a scenario is told in [its how-to](../how-to/write-a-scenario.md).",
+        "A key without a default is required, unless its description says otherwise.\n",
         *_section("A scenario", schema),
     ]
-    for name in definitions:
+    for name in _in_order(schema, definitions):
         if "properties" in definitions[name]:
             parts += _section(name, definitions[name])
     return "\n".join(parts)
 
 
+def _in_order(schema: Schema, definitions: dict[str, Schema]) -> list[str]:
+    """The names of all definitions in the order in which a reader meets them."""
+    found: list[str] = []
+    waiting = [{key: value for key, value in schema.items() if key != "$defs"}]
+    while waiting:
+        for name in re.findall(r'"#/\$defs/(\w+)"', json.dumps(waiting.pop(0))):
+            if name not in found:
+                found.append(name)
+                waiting.append(definitions[name])
+    return found
+
+
 def _section(title: str, schema: Schema) -> Iterator[str]:
     yield f"## {title}\n"
     if "description" in schema:
-        yield schema["description"] + "\n"
+        yield re.sub(r"(?<=[.?!]) (?=[A-Z])", "\n", schema["description"]) + "\n"
     yield "| key | value | default | meaning |\n|---|---|---|---|"
-    required = schema.get("required", ())
     for key, value in schema["properties"].items():
-        default = "required" if key in required else f"`{json.dumps(value.get('default'))}`"
-        cells = (f"`{key}`", _type(value), default, value.get("description", ""))
+        cells = (f"`{key}`", _type(value), _default(value), value.get("description", ""))
         yield "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
     yield ""
+
+
+def _default(schema: Schema) -> str:
+    default = schema.get("default")
+    if isinstance(default, dict):
+        return "its own defaults"
+    return f"`{json.dumps(default)}`" if "default" in schema else ""
 
 
 def _type(schema: Schema) -> str:
     """Say in words which values `schema` allows."""
     match schema:
         case {"$ref": reference}:
-            name = str(reference).rsplit("/", 1)[-1]
-            return f"[{name}](#{name.lower()})"
+            return _link(str(reference).rsplit("/", 1)[-1])
         case {"const": value}:
             return f"`{value}`"
         case {"enum": values}:
             return " or ".join(f"`{value}`" for value in values)
         case {"anyOf": options} | {"oneOf": options}:
             return " or ".join(dict.fromkeys(_type(option) for option in options))
+        case {"type": "array", "prefixItems": items}:
+            return f"list of {len(items)}: {', '.join(_type(item) for item in items)}"
         case {"type": "array", "items": items}:
             return f"list of {_type(items)}"
+        case {"type": "object"}:
+            return "mapping"
         case {"type": kind}:
             return f"{kind}{_range(schema)}"
         case _:
             return "any"
+
+
+def _link(name: str) -> str:
+    for ending, meaning in FAMILIES.items():
+        if name.endswith(ending):
+            return f"[{meaning}](#constant{ending.lower()})"
+    return f"[{name}](#{name.lower()})"
 
 
 def _range(schema: Schema) -> str:
@@ -127,6 +159,7 @@ def _range(schema: Schema) -> str:
 def main() -> None:
     """Write every generated file, then put current outputs on every page."""
     for path, text in generated().items():
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     for page in all_pages():
         page.write_text(refreshed(page.read_text(encoding="utf-8")), encoding="utf-8")

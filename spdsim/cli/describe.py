@@ -1,0 +1,34 @@
+"""A scenario in a few lines, for the top of a report."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from spdsim.machine import Machine
+    from spdsim.scenario import Scenario
+
+_LM_HEAD = {
+    "draft_rank": "on the draft rank", "last_stage": "on the last stage", "sharded": "sharded over the ranks",
+    "own_device": "on a device of its own",
+}  # fmt: skip
+
+
+def title(scenario: "Scenario") -> str:
+    """Return the scenario's name and what it says of itself."""
+    return f"{scenario.name}: {scenario.description}" if scenario.description else scenario.name
+
+
+def lines(scenario: "Scenario", machine: "Machine") -> list[str]:
+    """Return what was simulated: the machine, the schedule, the work."""
+    workload, layout = scenario.workload, machine.layout
+    devices = f"{len(machine.devices)} devices ({scenario.devices.gpu.name}), {len(machine.workers)} workers"
+    schedule = f"LM head {_LM_HEAD[layout.lm_head]}, verification lag {layout.verification_lag}"
+    tokens = workload.new_tokens if isinstance(workload.new_tokens, int) else f"up to {workload.max_new_tokens}"
+    return [
+        f"{scenario.model.name} on {devices}; {_plural(layout.num_stages, 'stage')}, {schedule}",
+        f"{workload.prompt_tokens} prompt and {tokens} new tokens, {_plural(workload.sequences, 'sequence')} "
+        f"in each of {_plural(scenario.replications, 'replication')}, seed {scenario.seed}",
+    ]
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" + ("" if count == 1 else "s")

@@ -1,0 +1,52 @@
+"""The progress bar of long runs: on stderr, on a terminal, and only after a second."""
+
+import sys
+from time import monotonic
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+PATIENCE_S = 1.0
+
+
+class LateProgress:
+    """Show how many replications are done, once they have taken longer than `PATIENCE_S`.
+
+    Called with (done, total). Use as a context, so that Ctrl-C leaves the terminal as it was.
+    """
+
+    def __init__(self, is_wanted: bool) -> None:
+        self._is_wanted = is_wanted and sys.stderr.isatty()
+        self._start_s = monotonic()
+        self._bar: tuple[Progress, TaskID] | None = None
+
+    def __call__(self, done: int, total: int) -> None:
+        """Say that `done` of `total` replications are done."""
+        if not self._is_wanted:
+            return
+        if self._bar is None and done < total and monotonic() - self._start_s > PATIENCE_S:
+            self._bar = _new_bar(total)
+        if self._bar is not None:
+            progress, task = self._bar
+            progress.update(task, completed=done)
+
+    def __enter__(self) -> "LateProgress":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar[0].stop()
+
+
+def _new_bar(total: int) -> "tuple[Progress, TaskID]":
+    from rich.console import Console
+    from rich.progress import Progress
+
+    progress = Progress(console=Console(stderr=True), transient=True)
+    task = progress.add_task("replications", total=total)
+    progress.start()
+    return progress, task
