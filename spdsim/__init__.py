@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from spdsim.engine import simulate
     from spdsim.errors import (
         DeadlockError,
         InputError,
@@ -24,12 +23,12 @@ if TYPE_CHECKING:
     )
     from spdsim.report import Report
     from spdsim.scenario import Scenario, load_scenario
+    from spdsim.simulation import simulate
     from spdsim.summary import summarize
     from spdsim.trace import Trace
     from spdsim.tracefile import read_trace, write_trace
 
 _HOMES = {
-    "simulate": "spdsim.engine",
     "DeadlockError": "spdsim.errors",
     "InputError": "spdsim.errors",
     "RunError": "spdsim.errors",
@@ -40,6 +39,7 @@ _HOMES = {
     "Report": "spdsim.report",
     "Scenario": "spdsim.scenario",
     "load_scenario": "spdsim.scenario",
+    "simulate": "spdsim.simulation",
     "summarize": "spdsim.summary",
     "Trace": "spdsim.trace",
     "read_trace": "spdsim.tracefile",

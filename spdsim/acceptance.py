@@ -107,7 +107,11 @@ def toss(model: Acceptance, seed: int, sequence: int, num_tokens: int) -> Coins:
         case Markov():
             return Coins((uniform < _markov_p(model, seed, sequence, num_tokens)).tolist())
         case BetaPerSequence(p, concentration):
-            skill = _generator(seed, sequence, _SKILL).beta(p * concentration, (1.0 - p) * concentration) if 0 < p < 1 else p
+            skill = (
+                _generator(seed, sequence, _SKILL).beta(p * concentration, (1.0 - p) * concentration)
+                if 0 < p < 1
+                else p
+            )
             return Coins((uniform < skill).tolist())
 
 

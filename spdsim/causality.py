@@ -56,7 +56,7 @@ class Causality:
         """Return which spans are of the op called `name`."""
         if name not in self.op_names:
             return np.zeros(len(self.op), np.bool_)
-        return self.op == self.op_names.index(name)
+        return np.equal(self.op, self.op_names.index(name))
 
 
 def causality(trace: Trace) -> Causality:
@@ -70,7 +70,10 @@ def causality(trace: Trace) -> Causality:
     # The draft rank's own prefill, after y_1, is drafting; a stage's is not decoding at all.
     roles = {info.index: info.role for info in trace.header.workers}
     category_of_site = np.array(
-        [_CATEGORY.get(s.op, DRAFT if s.op == "prefill" and roles.get(s.worker) == "draft" else HOST) for s in trace.sites],
+        [
+            _CATEGORY.get(s.op, DRAFT if s.op == "prefill" and roles.get(s.worker) == "draft" else HOST)
+            for s in trace.sites
+        ],
         np.int8,
     )
     sharing_of_site = np.array(
@@ -126,25 +129,23 @@ def wait_causes(graph: Causality, waits: "Ints", low_s: "Floats", high_s: "Float
     `high_s - low_s`. All waits are walked at once, one step back at a time.
     """
     causes = np.zeros((len(waits), NUM_CATEGORIES))
-    row = np.arange(len(waits))
-    here, low, high = waits.copy(), low_s.copy(), high_s.copy()
-    gap = np.full(len(waits), HOST, np.int64)
+    row, here, low, high = np.arange(len(waits)), waits, low_s, high_s
+    gap: NDArray[np.int8] = np.full(len(waits), HOST, np.int8)
     while len(row):
-        known = here >= 0
-        causes[row[~known], HOST] += (high - low)[~known]
-        row, here, low, high, gap = (array[known] for array in (row, here, low, high, gap))
-        posting = graph.posting[here]
-        waited = graph.is_wait[here]
+        posting, waited = graph.posting[here], graph.is_wait[here]
         by_message = waited & (posting >= 0)
         end = np.clip(graph.end_s[here], low, high)
         causes[row, gap] += high - end
         reached = np.where(by_message, graph.end_s[np.maximum(posting, 0)], graph.start_s[here])
         reached = np.clip(reached, low, end)
         causes[row, np.where(waited, LINK, graph.category[here])] += end - reached
-        gap = np.where(by_message, HOST, graph.gap[here])
+        gap = np.where(by_message, np.int8(HOST), graph.gap[here])
         here = np.where(by_message, posting, graph.previous[here])
-        on = reached > low
-        row, here, low, high, gap = (array[on] for array in (row, here, low, reached, gap))
+        # Where the trace does not reach further back, the rest is the host's.
+        lost = (here < 0) & (reached > low)
+        causes[row[lost], HOST] += (reached - low)[lost]
+        on = np.flatnonzero((here >= 0) & (reached > low))
+        row, here, low, high, gap = row[on], here[on], low[on], reached[on], gap[on]
     return causes
 
 

@@ -25,7 +25,9 @@ def t_quantile(degrees_of_freedom: int) -> float:
     return z + (z**3 + z) / (4 * v) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v * v)
 
 
-def ratio(numerators: "NDArray[np.float64]", denominators: "NDArray[np.float64]") -> tuple[float, float | None, float | None]:
+def ratio(
+    numerators: "NDArray[np.float64]", denominators: "NDArray[np.float64]"
+) -> tuple[float, float | None, float | None]:
     """Return (mean, low, high) of a ratio of sums over sequences, with its 95 % interval.
 
     The interval is by linearisation (Cochran 1977, section 6.3); with one sequence there is none.

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+_PERCENTILES = (50, 95, 99)
 _PARAMETERS = (("stage", FORWARD), ("draft", DRAFT), ("verify", VERIFY), ("link", LINK), ("host", HOST))
 
 
@@ -42,9 +43,7 @@ def summarize(trace: Trace, *, mean_acceptance: float | None = None) -> Report:
     path = cycle_path(graph, windows)
     plain = _plain_times_s(run, header.baseline)
     headline_s = float(next(iter(plain.values())).sum())
-    break_even, note = (
-        _break_even(run, headline_s) if decoded else (None, "nothing was decoded after the first token")
-    )
+    break_even, note = _break_even(run, headline_s) if decoded else (None, "nothing was decoded after the first token")
     return Report(
         source=header.source, method=header.method,
         num_stages=header.num_stages, verification_lag=header.verification_lag,
@@ -122,7 +121,7 @@ class _Run:
         graph = self.graph
         which = graph.of_op(op) & (self.fate == USEFUL) & (graph.cycle >= 0)
         seconds = (graph.end_s - graph.start_s)[which]
-        return np.bincount(graph.sequence[which], weights=seconds, minlength=len(self.windows))
+        return np.asarray(np.bincount(graph.sequence[which], weights=seconds, minlength=len(self.windows)), np.float64)
 
 
 def _plain_times_s(run: _Run, headline: str) -> dict[str, "Floats"]:
@@ -164,15 +163,14 @@ def _head_workers(graph: Causality) -> "NDArray[np.int64]":
 
 def _time_per_token(run: _Run) -> TimePerToken:
     by_sequence = [window.token_gaps_s() for window in run.windows if window.num_tokens > 1]
-    percentiles = np.percentile(np.concatenate(by_sequence), (50, 95, 99))
-    intervals: list[tuple[float, float] | None] = [None, None, None]
-    if len(by_sequence) > 1:
-        each = np.array([np.percentile(gaps, (50, 95, 99)) for gaps in by_sequence])
-        for i in range(3):
-            _, low, high = mean_of(each[:, i])
-            intervals[i] = None if low is None or high is None else (low, high)
-    mean, low, high = ratio(run.times_s, run.steps)
-    return TimePerToken(mean, low, high, *(float(value) for value in percentiles), *intervals)
+    p50, p95, p99 = np.percentile(np.concatenate(by_sequence), _PERCENTILES).tolist()
+    each = np.array([np.percentile(gaps, _PERCENTILES) for gaps in by_sequence])
+    intervals = [_interval(*mean_of(each[:, i])) for i in range(len(_PERCENTILES))]
+    return TimePerToken(*ratio(run.times_s, run.steps), p50, p95, p99, *intervals)
+
+
+def _interval(_: float, low: float | None, high: float | None) -> tuple[float, float] | None:
+    return None if low is None or high is None else (low, high)
 
 
 def _speedup(run: _Run, plain: dict[str, "Floats"]) -> Speedup:
@@ -194,11 +192,12 @@ def _baselines(run: _Run, plain: dict[str, "Floats"]) -> tuple[Baseline, ...]:
 def _cycle_times(run: _Run) -> CycleTimes:
     cycle_s = np.concatenate([window.cycle_s for window in run.windows])
     is_full = np.concatenate([window.is_full for window in run.windows])
-    full_s, fill_s = cycle_s[is_full], cycle_s[~is_full]
-    return CycleTimes(
-        float(cycle_s.mean()), *(float(value) for value in np.percentile(cycle_s, (50, 95))),
-        float(full_s.mean()) if len(full_s) else None, float(fill_s.mean()) if len(fill_s) else None,
-    )  # fmt: skip
+    p50, p95 = np.percentile(cycle_s, (50, 95)).tolist()
+    return CycleTimes(float(cycle_s.mean()), p50, p95, _mean_s(cycle_s[is_full]), _mean_s(cycle_s[~is_full]))
+
+
+def _mean_s(seconds: "Floats") -> float | None:
+    return float(seconds.mean()) if len(seconds) else None
 
 
 def _full_and_refill_s(run: _Run) -> tuple[float, float]:

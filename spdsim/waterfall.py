@@ -4,6 +4,7 @@ From n x (every cycle a token, a cycle = plain time / n) to what was reached; th
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -58,7 +59,7 @@ def waterfall(
     """
     mean_stage_s = stages_s / num_stages * num_cycles / num_steps
     cycles_s = [plain_s / num_stages * num_cycles / num_steps, mean_stage_s, *path.levels_s]
-    factors = [num_steps / num_cycles, *(before / after for before, after in zip(cycles_s, cycles_s[1:], strict=False))]
+    factors = [num_steps / num_cycles, *(before / after for before, after in pairwise(cycles_s))]
     steps, left = [], float(num_stages)
     for name, factor in zip(STEPS, factors, strict=True):
         left *= float(factor)
@@ -72,9 +73,7 @@ def _slowest_stage_s(graph: Causality, decodings: list[Decoding]) -> list["Float
     width = max((len(decoding.cycle_s) for decoding in decodings), default=0)
     slowest = np.zeros((len(decodings), width))
     inside = forward[graph.cycle[forward] < width]
-    np.maximum.at(
-        slowest, (graph.sequence[inside], graph.cycle[inside]), graph.end_s[inside] - graph.start_s[inside]
-    )
+    np.maximum.at(slowest, (graph.sequence[inside], graph.cycle[inside]), graph.end_s[inside] - graph.start_s[inside])
     return [slowest[i, : len(decoding.cycle_s)] for i, decoding in enumerate(decodings)]
 
 
