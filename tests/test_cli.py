@@ -211,11 +211,24 @@ def test_ctrl_c_leaves_no_file_and_one_line(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_closed_pipe_is_quiet() -> None:
-    """`spdsim schema | head -1` must not complain."""
-    command = f"set -o pipefail; {sys.executable} -m spdsim schema | head -1"
+@pytest.mark.parametrize(
+    "words", ["schema", f"simulate {TUTORIAL} --trace t.jsonl", f"simulate {TUTORIAL} --json - --trace t.jsonl"]
+)
+def test_a_reader_that_goes_away_is_no_error(words: str, tmp_path: Path) -> None:
+    """`spdsim … | head -1` is quiet, and files appear all the same."""
+    command = f"set -o pipefail; {sys.executable} -m spdsim {words} | head -1 | wc -l"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "1", "")
+    assert (tmp_path / "t.jsonl").exists() == ("--trace" in words)
+
+
+def test_an_output_may_be_a_pipe() -> None:
+    """Process substitution: `--trace >(gzip > trace.gz)`."""
+    command = f"{sys.executable} -m spdsim simulate {TUTORIAL} --quiet --trace >(head -c 10 >&2)"
     done = subprocess.run(["bash", "-c", command], env=environment(), capture_output=True, text=True, check=False)
-    assert (done.stdout, done.stderr) == ("{\n", "")
+    assert done.returncode == 0
 
 
 # Start-up.

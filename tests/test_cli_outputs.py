@@ -1,5 +1,7 @@
 """The files of a command appear together or not at all."""
 
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -37,10 +39,21 @@ def test_after_an_error_nothing_is_written(tmp_path: Path, error: type[BaseExcep
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "old"}
 
 
-def test_what_is_not_a_file_is_written_directly() -> None:
-    """To replace /dev/null would destroy it."""
+def test_what_is_not_a_file_is_written_into(tmp_path: Path) -> None:
+    """To replace a pipe or /dev/null would destroy it."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    received: list[str] = []
+    reader = threading.Thread(target=lambda: received.append(pipe.read_text()))
+    reader.start()
     with Outputs() as outputs:
-        assert outputs.reserve(Path("/dev/null")) == Path("/dev/null")
+        staged = outputs.reserve(pipe)
+        assert staged is not None
+        staged.write_text("through the pipe")
+    reader.join(timeout=10.0)
+    assert received == ["through the pipe"]
+    assert list(tmp_path.iterdir()) == [pipe]
+    assert not staged.exists()
 
 
 def test_paths_that_cannot_work_are_refused_at_once(tmp_path: Path) -> None:

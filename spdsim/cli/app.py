@@ -1,6 +1,5 @@
 """The commands of `spdsim`, and what becomes of their errors."""
 
-import os
 import signal
 import sys
 from io import TextIOWrapper
@@ -37,9 +36,10 @@ class Commands(TyperGroup):
             print("spdsim: stopped, nothing written", file=sys.stderr)
             raise typer.Exit(128 + signal.SIGINT) from None
         except BrokenPipeError:
-            # Whoever read our output (`head`, say) has had enough; the flush at exit must not complain.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(128 + signal.SIGPIPE) from None
+            from spdsim.cli.screen import discard_stdout
+
+            discard_stdout()
+            return None
         return outcome
 
 

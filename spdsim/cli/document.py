@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,16 +16,18 @@ STDOUT = Path("-")
 """The file name that stands for standard output."""
 
 
-def run_document(report: "Report", scenario: "Scenario | None" = None) -> dict[str, Any]:
+def run_document(report: "Report", scenario: "Scenario | None" = None, warnings: Sequence[str] = ()) -> dict[str, Any]:
     """Return the document of `report` as plain data, keys in a fixed order.
 
     `scenario`, `seed` and `replications` are None where only the trace is known.
+    warnings: what may be wrong with the scenario, a sentence each.
     """
     figures = report.to_document()
     return {
         "schema_version": figures.pop("schema_version"),
         "tool_version": __version__,
         **_run(scenario),
+        "warnings": list(warnings),
         **figures,
     }
 

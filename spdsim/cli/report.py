@@ -10,7 +10,7 @@ def report(trace: TraceArgument, json_file: JsonOption = None) -> None:
     """
     from spdsim.cli.document import STDOUT, document_text, run_document
     from spdsim.cli.outputs import Outputs
-    from spdsim.cli.screen import new_console
+    from spdsim.cli.screen import Screen, print_text
     from spdsim.render.report import print_report
     from spdsim.summary import summarize
     from spdsim.tracefile import read_trace
@@ -22,6 +22,6 @@ def report(trace: TraceArgument, json_file: JsonOption = None) -> None:
         if to_json:
             to_json.write_text(text, encoding="utf-8")
         if json_file == STDOUT:
-            print(text, end="")
+            print_text(text)
         else:
-            print_report(figures, new_console(), title=f"{trace}: recorded by the {figures.source}")
+            print_report(figures, Screen(), title=f"{trace}: recorded by the {figures.source}")

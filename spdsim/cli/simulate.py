@@ -8,7 +8,11 @@ import typer
 from spdsim.cli.options import FromOption, JsonOption, SequenceOption, SvgOption, ToOption, ViewOption
 
 if TYPE_CHECKING:
+    from spdsim.cli.window import Window
+    from spdsim.machine import Machine
+    from spdsim.report import Report
     from spdsim.scenario import Scenario
+    from spdsim.trace import Trace
 
 
 def simulate(
@@ -40,52 +44,77 @@ def simulate(
 
     Example:  spdsim simulate scenarios/h100x8.yaml --set partition.stages=4 --json run.json
     """
-    from spdsim.cli import describe
     from spdsim.cli.document import STDOUT, document_text, run_document
     from spdsim.cli.outputs import Outputs
-    from spdsim.cli.progress import LateProgress
-    from spdsim.cli.screen import new_console, print_timeline, write_svg
+    from spdsim.cli.screen import print_text, warn
     from spdsim.cli.window import Window
-    from spdsim.engine import simulate as run
-    from spdsim.perfetto import write_perfetto
-    from spdsim.render.report import print_report
     from spdsim.scenario import load_scenario
-    from spdsim.summary import summarize
     from spdsim.timing import machine_of
-    from spdsim.tracefile import write_trace
 
     short = {"seed": seed, "replications": replications}
     overrides = [*(settings or ()), *(f"{key}={value}" for key, value in short.items() if value is not None)]
     loaded = load_scenario(scenario, overrides)
+    machine = machine_of(loaded)
     window = Window.parse(view, sequence, start, stop)
     with Outputs(inputs=[scenario]) as outputs:
         to_json = outputs.reserve(None if json_file == STDOUT else json_file)
         to_trace, to_perfetto, to_svg = (outputs.reserve(path) for path in (trace_file, perfetto_file, svg_file))
-        acceptance = _mean_acceptance(loaded)
-        with LateProgress(is_wanted=not quiet) as progress:
-            trace = run(loaded, progress=progress)
-        report = summarize(trace, mean_acceptance=acceptance)
-        first = trace.select(0, loaded.workload.sequences)
-        text = document_text(run_document(report, loaded)) if json_file else ""
+        trace, report = _run(loaded, machine, is_watched=not quiet)
+        text = document_text(run_document(report, loaded, machine.warnings)) if json_file else ""
         if to_json:
             to_json.write_text(text, encoding="utf-8")
-        if to_trace:
-            write_trace(first, to_trace)
-        if to_perfetto:
-            write_perfetto(first, to_perfetto)
-        if to_svg:
-            write_svg(to_svg, trace, window)
+        _write(trace, loaded.workload.sequences, window, to_trace, to_perfetto, to_svg)
         if json_file == STDOUT:
-            print(text, end="")
+            print_text(text)
+            warn(() if quiet else machine.warnings)
         elif not quiet:
-            console, machine = new_console(), machine_of(loaded)
-            print_report(
-                report, console, title=describe.title(loaded), scenario_lines=describe.lines(loaded, machine),
-                origins=machine.origins, warnings=machine.warnings, mean_acceptance=acceptance,
-            )  # fmt: skip
-            if not no_timeline:
-                console.print()
-                print_timeline(console, trace, window)
+            _show(loaded, machine, trace, report, None if no_timeline else window)
+
+
+def _run(scenario: "Scenario", machine: "Machine", *, is_watched: bool) -> "tuple[Trace, Report]":
+    from spdsim.cli.progress import LateProgress
+    from spdsim.simulation import simulate as run
+    from spdsim.summary import summarize
+
+    with LateProgress(is_watched) as progress:
+        trace = run(scenario, machine=machine, progress=progress)
+    return trace, summarize(trace, mean_acceptance=_mean_acceptance(scenario))
+
+
+def _write(
+    trace: "Trace", num_sequences: int, window: "Window",
+    to_trace: Path | None, to_perfetto: Path | None, to_svg: Path | None,
+) -> None:  # fmt: skip
+    """Write what was asked for; `num_sequences` make up replication 0."""
+    first = trace.select(0, num_sequences)
+    if to_trace:
+        from spdsim.tracefile import write_trace
+
+        write_trace(first, to_trace)
+    if to_perfetto:
+        from spdsim.perfetto import write_perfetto
+
+        write_perfetto(first, to_perfetto)
+    if to_svg:
+        from spdsim.cli.screen import write_svg
+
+        write_svg(to_svg, trace, window)
+
+
+def _show(scenario: "Scenario", machine: "Machine", trace: "Trace", report: "Report", window: "Window | None") -> None:
+    """Print the report, and below it the timeline if a window is given."""
+    from spdsim.cli import describe
+    from spdsim.cli.screen import Screen, print_timeline
+    from spdsim.render.report import print_report
+
+    screen = Screen()
+    print_report(
+        report, screen, title=describe.title(scenario), scenario_lines=describe.lines(scenario, machine),
+        origins=machine.origins, warnings=machine.warnings, mean_acceptance=_mean_acceptance(scenario),
+    )  # fmt: skip
+    if window:
+        screen.print()
+        print_timeline(screen, trace, window)
 
 
 def _mean_acceptance(scenario: "Scenario") -> float:
