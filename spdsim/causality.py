@@ -76,9 +76,8 @@ def causality(trace: Trace) -> Causality:
         ],
         np.int8,
     )
-    sharing_of_site = np.array(
-        [s.peer is None and s.op != "commit" and s.worker in _sharing_workers(trace) for s in trace.sites]
-    )
+    sharing = _sharing_workers(trace)
+    sharing_of_site = np.array([s.peer is None and s.op != "commit" and s.worker in sharing for s in trace.sites])
     bounds = [*trace.sequence_starts, len(trace)]
     sequence = np.repeat(np.arange(trace.num_sequences), np.diff(bounds))
     worker = worker_of_site[site]

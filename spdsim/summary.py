@@ -29,10 +29,10 @@ def summarize(trace: Trace, *, mean_acceptance: float | None = None) -> Report:
     """Return every figure of `trace`.
 
     mean_acceptance: what the scenario assumes in the long run, for the closed form; None takes the measured one.
-    Raises TraceError for a trace without sequences or with one whose first token is missing.
+    Raises TraceError for a trace without spans or with a sequence whose first token is missing.
     """
-    if not trace.num_sequences:
-        raise TraceError("the trace holds no sequence: nothing to report")
+    if not len(trace):
+        raise TraceError("the trace holds no span: nothing to report")
     graph = causality(trace)
     windows = decodings(trace, graph)
     fate = fates(trace)
