@@ -13,6 +13,7 @@ from collections.abc import Collection, Generator
 from pathlib import Path
 from statistics import median
 from time import process_time
+from typing import Any
 
 import simpy
 
@@ -51,7 +52,8 @@ def measure(num_stages: int, num_tokens: int, repeats: int) -> float:
     """Print one row; return its timeouts a stage step."""
     machine = bench_machine(num_stages)
     header = TraceHeader("simulator", "spd", num_stages, 0, ())
-    ratios, seconds, trace, steps, events = [], [], Trace(header), 0, 0
+    ratios, seconds, trace, steps = [], [], Trace(header), 0
+    request = Request(0, num_tokens, toss(Bernoulli(0.8), 0, 0, num_tokens + num_stages + 1))
     for sequence in range(repeats + 1):
         trace = Trace(header)
         engine = Engine(machine, trace)
@@ -61,17 +63,33 @@ def measure(num_stages: int, num_tokens: int, repeats: int) -> float:
         engine.decode(request)
         spent_s = process_time() - begin
         steps = sum(trace.sites[site].op == "forward" for site in trace.site)
-        events = engine.num_events
         if sequence:  # the first warms up
             seconds.append(spent_s / steps)
             ratios.append(spent_s / steps / timeout_s)
-    spans = len(trace)
+    spans, events = len(trace), count_events(machine, request)
     print(
         f"{num_stages:6d} {num_tokens:6d} {median(ratios):14.2f} {median(seconds) * 1e6:8.2f}"
         f" {median(seconds) * 1e6 * steps / num_tokens:9.1f} {events / steps:12.2f} {spans / steps:11.2f}"
         f" {trace.num_bytes / spans:11.1f} {trace.num_bytes / num_tokens:12.0f}"
     )
     return median(ratios)
+
+
+def count_events(machine: Machine, request: Request) -> int:
+    """Return how many events SimPy schedules for one sequence."""
+    count, schedule = 0, simpy.Environment.schedule
+
+    def counting(*arguments: Any, **named: Any) -> None:
+        nonlocal count
+        count += 1
+        schedule(*arguments, **named)
+
+    simpy.Environment.schedule = counting  # type: ignore[method-assign]
+    try:
+        Engine(machine, Trace(TraceHeader("simulator", "spd", machine.layout.num_stages, 0, ()))).decode(request)
+    finally:
+        simpy.Environment.schedule = schedule  # type: ignore[method-assign]
+    return count
 
 
 def bench_machine(num_stages: int) -> Machine:

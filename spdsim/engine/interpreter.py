@@ -1,0 +1,185 @@
+"""The simulator's interpreter of a schedule: one SimPy process a worker.
+
+Each process executes `program(state, worker)` op by op and records every span; an executor does the same with
+another clock. Knows numbers (`Machine`), not models, GPUs or files.
+
+Time. A worker has a clock of its own that may run ahead of SimPy's where it touches only what is its own: it
+posts messages on a private link, whose arrival is known at once, and takes those that have been sent. It waits
+for SimPy's clock before it touches what is shared: a device with several workers, a link with several senders.
+So a stage step costs two or three events, and times are sums that do not depend on the order of events.
+"""
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import simpy
+
+from spdsim.acceptance import Coins
+from spdsim.engine.devices import SharedDevice, shared_device
+from spdsim.engine.steps import HOST, POST, RECV, SEND, Channel, Compiler, PostDraws
+from spdsim.engine.tape import Tape
+from spdsim.errors import DeadlockError
+from spdsim.machine import Machine
+from spdsim.schedules.spd import start
+from spdsim.trace import Trace
+
+Process = Generator[simpy.Event, Any, None]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One sequence to decode: its number (the key of its random draws), its length, its verdicts."""
+
+    number: int
+    num_tokens: int
+    coins: Coins
+
+
+class Engine:
+    """Decodes sequences on a machine, one after another, and records every span in `trace`."""
+
+    def __init__(self, machine: Machine, trace: Trace, seed: int = 0) -> None:
+        self._machine, self._trace = machine, trace
+        self._compiler = Compiler(machine, trace, seed)
+        # One entry more for messages between workers on one device, which cross no link.
+        self._link_free_s = [0.0] * (len(machine.links) + 1)
+
+    def decode(self, request: Request, start_s: float = 0.0) -> float:
+        """Decode one sequence from `start_s` and return the time at which its last worker is done, in seconds.
+
+        Raises DeadlockError when workers wait for messages that nobody will send.
+        """
+        env = simpy.Environment(start_s)
+        self._begin(env, request, start_s)
+        clocks = [start_s] * self._machine.layout.num_workers
+        workers = [env.process(self._work(env, worker, clocks)) for worker in range(len(clocks))]
+        env.run()
+        if any(worker.is_alive for worker in workers):
+            raise DeadlockError(f"deadlock in sequence {request.number}: {self._waits()}")
+        return max(clocks)
+
+    def _begin(self, env: simpy.Environment, request: Request, start_s: float) -> None:
+        """Forget the sequence before: every sequence has its own verdicts, draws and idle links."""
+        self._trace.begin_sequence()
+        self._compiler.restart(request.number)
+        self._tape = Tape(start(self._machine.layout, request.num_tokens), request.coins, self._compiler.steps_of)
+        self._link_free_s[:] = [start_s] * len(self._link_free_s)
+        self._queues = {index: simpy.Resource(env) for index, link in enumerate(self._machine.links) if link.is_shared}
+        self._devices = _shared_devices(env, self._machine)
+
+    def _work(self, env: simpy.Environment, worker: int, clocks: list[float]) -> Process:
+        """Run one worker through all cycles of the sequence: the interpreter of the schedule.
+
+        `now` is the worker's own clock. The common kinds of op are written out here, for a generator within
+        this one would cost as much as the op itself.
+        """
+        tape, trace, link_free_s = self._tape, self._trace, self._link_free_s
+        device = self._devices.get(self._machine.workers[worker].device)
+        to_site, to_cycle, to_position = trace.site.append, trace.cycle.append, trace.position.append
+        to_start, to_end = trace.start_s.append, trace.end_s.append
+        event = env.event
+        cycles, accepted = tape.cycles, tape.accepted
+        now, index = clocks[worker], 0
+        while (entry := cycles[index]) is not None:
+            cycle, oldest, steps = entry
+            for kind, offset, site, base_s, detail, draws, channel in steps[worker]:
+                begin, position = now, oldest + offset
+                if kind == RECV:
+                    if not channel.arrivals:
+                        channel.waiting = awaited = event()
+                        yield awaited
+                    arrival = channel.arrivals.popleft()
+                    if arrival > now:
+                        now = arrival
+                elif kind == SEND:
+                    now += base_s
+                    link, transit_s = detail
+                    arrival = link_free_s[link]
+                    arrival = (now if now > arrival else arrival) + transit_s
+                    link_free_s[link] = arrival
+                    channel.arrivals.append(arrival)
+                    if (receiver := channel.waiting) is not None:
+                        channel.waiting = None
+                        receiver.succeed()
+                elif kind == POST:
+                    now = yield from self._post(env, now, cycle, (base_s, detail, draws, channel))
+                else:
+                    slope_s, site_if_rejected = detail
+                    duration_s = base_s + slope_s * position
+                    if draws is not None:
+                        duration_s += draws.at(cycle)
+                    if site_if_rejected and not accepted[position]:
+                        site = site_if_rejected
+                    if device is None or kind == HOST or duration_s == 0.0:
+                        now += duration_s
+                    else:
+                        begin, now = yield from device.work(now, duration_s)
+                to_site(site)
+                to_cycle(cycle)
+                to_position(position)
+                to_start(begin)
+                to_end(now)
+            index += 1
+            if index == len(cycles):
+                tape.grow()
+        clocks[worker] = now
+
+    def _post(
+        self, env: simpy.Environment, now: float, cycle: int, step: tuple[float, Any, PostDraws, Channel]
+    ) -> Generator[simpy.Event, Any, float]:
+        """Post a message the long way: its time is drawn, or its link has several senders."""
+        post_s, (link, transit_s), draws, channel = step
+        if draws.post is not None:
+            post_s += draws.post.at(cycle)
+        if draws.transit is not None:
+            transit_s += draws.transit.at(cycle)
+        now += post_s
+        if link in self._compiler.common_links and (ahead_s := now - env.now) > 0.0:
+            yield env.timeout(ahead_s)
+        if link in self._queues:
+            env.process(self._cross(env, link, transit_s, channel))
+        else:
+            arrival = max(now, self._link_free_s[link]) + transit_s
+            self._link_free_s[link] = arrival
+            channel.deliver(arrival)
+        return now
+
+    def _cross(self, env: simpy.Environment, link: int, transit_s: float, channel: Channel) -> Process:
+        """Carry a message over a link that several pairs share: a SimPy resource, first come first served."""
+        with self._queues[link].request() as turn:
+            yield turn
+            yield env.timeout(transit_s)
+            channel.deliver(env.now)
+
+    def _waits(self) -> str:
+        """Name the workers that wait, and for which messages."""
+        channels = sorted(self._compiler.channels.items(), key=lambda item: item[0][2])
+        return "; ".join(
+            f"worker {to} waits for {payload} from worker {source}"
+            for (payload, source, to), channel in channels
+            if channel.waiting is not None
+        )
+
+
+def _shared_devices(env: simpy.Environment, machine: Machine) -> dict[int, SharedDevice]:
+    """The devices on which more than one worker runs."""
+    users = [worker.device for worker in machine.workers]
+    return {device: shared_device(env, machine.sharing) for device in set(users) if users.count(device) > 1}
+
+
+def decode_all(
+    machine: Machine, trace: Trace, replications: Sequence[Sequence[Request]], seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:  # fmt: skip
+    """Decode every replication's requests, one after another, each replication from time 0.
+
+    `progress` is called with (replications done, replications in all).
+    """
+    engine = Engine(machine, trace, seed)
+    for done, requests in enumerate(replications, start=1):
+        now_s = 0.0
+        for request in requests:
+            now_s = engine.decode(request, now_s)
+        if progress is not None:
+            progress(done, len(replications))

@@ -1,0 +1,160 @@
+"""What a worker does in a cycle, with all that can be looked up beforehand.
+
+A schedule says which ops; a machine says what they cost; a step is both, in the form that the interpreter's loop
+reads fastest: a tuple of numbers and of the objects that the op touches.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+import simpy
+
+from spdsim.distributions import Distribution
+from spdsim.engine.draws import Draws, constant_s
+from spdsim.machine import Machine
+from spdsim.schedules.ops import Compute, Op, Recv, Send, op_name
+from spdsim.schedules.spd import PipelineState, program
+from spdsim.trace import Site, Trace
+
+RECV, SEND, POST, HOST, COMPUTE = range(5)
+"""Kinds of step: a receipt; a message whose cost is constant and whose link is its own; any other message; the
+host's bookkeeping, which takes no device; a computation."""
+
+Step = tuple[int, int, int, float, Any, Any, "Channel"]
+"""Kind, position less the oldest in flight, site, constant seconds, then by kind: (link, transit seconds) or
+(seconds a position, site if rejected); draws; channel."""
+
+Programs = list[list[Step]]
+"""Every worker's steps in one cycle."""
+
+
+@dataclass(frozen=True, slots=True)
+class PostDraws:
+    """The draws of posting a message and of its transit, None where they are constant."""
+
+    post: Draws | None
+    transit: Draws | None
+
+
+class Channel:
+    """The messages of one payload on one edge: arrival times, and the receiver if it waits."""
+
+    __slots__ = ("arrivals", "waiting")
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all messages."""
+        self.arrivals: deque[float] = deque()
+        self.waiting: simpy.Event | None = None
+
+    def deliver(self, arrival_s: float) -> None:
+        """Add a message, and wake the receiver if it waits."""
+        self.arrivals.append(arrival_s)
+        if self.waiting is not None:
+            self.waiting.succeed()
+            self.waiting = None
+
+
+_NO_CHANNEL = Channel()
+
+
+class Compiler:
+    """Turns the schedule's programs into steps, once for each shape of the state.
+
+    channels: by (payload, source, destination). common_links: the links that more than one worker sends on,
+    so that the order of sending matters.
+    """
+
+    def __init__(self, machine: Machine, trace: Trace, seed: int) -> None:
+        self.channels: dict[tuple[str, int, int], Channel] = {}
+        self.common_links = _common_links(machine)
+        self._machine, self._trace, self._seed = machine, trace, seed
+        self._programs: dict[tuple[bool, int, bool], Programs] = {}
+        self._draws: list[Draws] = []
+        self._sequence = 0
+
+    def restart(self, sequence: int) -> None:
+        """Begin a sequence: empty channels and fresh draws."""
+        self._sequence = sequence
+        for draws in self._draws:
+            draws.restart(sequence)
+        for channel in self.channels.values():
+            channel.reset()
+
+    def steps_of(self, state: PipelineState) -> Programs:
+        """Return every worker's steps in `state`, compiled once for each shape of the state.
+
+        A program depends on the positions in flight only by an offset, and on the cycle only by whether it is
+        the prefill.
+        """
+        shape = (state.cycle < 0, len(state.in_flight), state.rejected)
+        steps = self._programs.get(shape)
+        if steps is None:
+            workers = range(self._machine.layout.num_workers)
+            steps = [[self._compile(state, worker, op) for op in program(state, worker)] for worker in workers]
+            self._programs[shape] = steps
+        return steps
+
+    def _compile(self, state: PipelineState, worker: int, op: Op) -> Step:
+        is_prefill, offset = state.cycle < 0, op.position - state.oldest
+        match op:
+            case Compute():
+                return self._compile_compute(state, worker, op, offset)
+            case Send(payload, _, to):
+                message = self._machine.messages[payload, worker, to]
+                transit = message.prefill_transit if is_prefill else message.transit
+                size = message.prefill_bytes if is_prefill else message.num_bytes
+                draws = PostDraws(
+                    self._drawn(message.post, worker, f"post {payload}", to),
+                    self._drawn(transit, worker, f"transit {payload}", to),
+                )
+                link = len(self._machine.links) if message.link is None else message.link
+                is_plain = draws == PostDraws(None, None) and link not in self.common_links
+                return (
+                    SEND if is_plain else POST, offset,
+                    self._trace.site_id(Site(worker, op_name(op), to, size)),
+                    constant_s(message.post), (link, constant_s(transit)), draws, self._channel(payload, worker, to),
+                )  # fmt: skip
+            case Recv(payload, _, source):
+                message = self._machine.messages[payload, source, worker]
+                size = message.prefill_bytes if is_prefill else message.num_bytes
+                site = self._trace.site_id(Site(worker, op_name(op), source, size))
+                return (RECV, offset, site, 0.0, None, None, self._channel(payload, source, worker))
+
+    def _compile_compute(self, state: PipelineState, worker: int, op: Compute, offset: int) -> Step:
+        duration = self._machine.tasks[worker, op.task]
+        depth = len(state.in_flight)
+        base, slope_s = duration.at_depth(depth), duration.per_context_token_s
+        # With one stage nothing is drafted, so nothing is accepted or rejected; and y_1 is not a draft.
+        tells_verdict = op.task in ("verify", "commit") and state.cycle >= 0 and state.layout.num_stages > 1
+        site = Site(worker, op.task, accepted=True if tells_verdict else None)
+        number = self._trace.site_id(site)
+        rejected = self._trace.site_id(Site(worker, op.task, accepted=False)) if tells_verdict else 0
+        base_s = constant_s(base) + slope_s * self._machine.prompt_tokens
+        draws = self._drawn(base, worker, op.task, depth)
+        # Bookkeeping is the host's: it does not take the device from the others.
+        kind = HOST if op.task == "commit" else COMPUTE
+        return (kind, offset, number, base_s, (slope_s, rejected), draws, _NO_CHANNEL)
+
+    def _drawn(self, distribution: Distribution, worker: int, what: str, detail: int) -> Draws | None:
+        draws = Draws.of(distribution, (self._seed, worker, what, detail))
+        if draws is not None:
+            draws.restart(self._sequence)
+            self._draws.append(draws)
+        return draws
+
+    def _channel(self, payload: str, source: int, to: int) -> Channel:
+        return self.channels.setdefault((payload, source, to), Channel())
+
+
+def _common_links(machine: Machine) -> frozenset[int]:
+    """The links that more than one worker sends on, so that the order of sending matters."""
+    senders: dict[int, set[int]] = {}
+    for (_, source, _), message in machine.messages.items():
+        if message.link is not None:
+            senders.setdefault(message.link, set()).add(source)
+    several = {link for link, workers in senders.items() if len(workers) > 1}
+    return frozenset(several | {index for index, link in enumerate(machine.links) if link.is_shared})
