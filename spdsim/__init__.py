@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from spdsim.analysis.report import Report
+    from spdsim.analysis.summary import summarize
     from spdsim.errors import (
         DeadlockError,
         InputError,
@@ -21,10 +23,8 @@ if TYPE_CHECKING:
         SpdError,
         TraceError,
     )
-    from spdsim.report import Report
     from spdsim.scenario import Scenario, load_scenario
     from spdsim.simulation import simulate
-    from spdsim.summary import summarize
     from spdsim.trace import Trace
     from spdsim.tracefile import read_trace, write_trace
 
@@ -36,11 +36,11 @@ _HOMES = {
     "ScheduleError": "spdsim.errors",
     "SpdError": "spdsim.errors",
     "TraceError": "spdsim.errors",
-    "Report": "spdsim.report",
+    "Report": "spdsim.analysis.report",
     "Scenario": "spdsim.scenario",
     "load_scenario": "spdsim.scenario",
     "simulate": "spdsim.simulation",
-    "summarize": "spdsim.summary",
+    "summarize": "spdsim.analysis.summary",
     "Trace": "spdsim.trace",
     "read_trace": "spdsim.tracefile",
     "write_trace": "spdsim.tracefile",

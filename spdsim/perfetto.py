@@ -9,9 +9,9 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from spdsim.fate import fates, rejections
+from spdsim.analysis.fate import fates, rejections
+from spdsim.analysis.messages import pairs
 from spdsim.files import atomic_writer
-from spdsim.messages import pairs
 from spdsim.trace import Trace, worker_labels
 
 Event = dict[str, Any]

@@ -1,7 +1,7 @@
 """The one record that simulator and executor both write: spans, in columns.
 
 A span holds only what a worker can see: a computation (from the moment the device is granted), the posting
-of a message, the wait for a receipt. Every figure is computed from spans afterwards (`spdsim.report`).
+of a message, the wait for a receipt. Every figure is computed from spans afterwards (`spdsim.analysis.report`).
 
 Standard library only. Files are read and written by `spdsim.tracefile`.
 """

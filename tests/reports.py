@@ -1,7 +1,6 @@
 """Hand-made reports, so that their printing is tested apart from their computing."""
 
-from spdsim.machine import Origin
-from spdsim.report import (
+from spdsim.analysis.report import (
     Baseline,
     CycleTimes,
     Estimate,
@@ -12,6 +11,7 @@ from spdsim.report import (
     WaterfallStep,
     WorkerShares,
 )
+from spdsim.machine import Origin
 from spdsim.trace import ONE_DEVICE, PLAIN_PIPELINE
 
 FACTORS = {

@@ -14,8 +14,8 @@ from spdsim.acceptance import (
     mean_acceptance,
     toss,
 )  # fmt: skip
+from spdsim.analysis.summary import summarize
 from spdsim.schedules.spd import Layout
-from spdsim.summary import summarize
 from tests.machines import machine, run
 
 MODELS: list[Acceptance] = [

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from spdsim.report import Report
+from spdsim.analysis.report import Report
 from tools.pages import ROOT, all_pages, refreshed
 from tools.reference import generated
 

@@ -8,15 +8,15 @@ import pytest
 
 from spdsim import theory
 from spdsim.acceptance import Bernoulli, Coins, toss
-from spdsim.causality import causality
-from spdsim.decoding import decodings
+from spdsim.analysis.causality import causality
+from spdsim.analysis.decoding import decodings
+from spdsim.analysis.summary import summarize
 from spdsim.distributions import Constant, Gamma, LogNormal, Normal
 from spdsim.engine import Engine, Request, decode_all
 from spdsim.errors import DeadlockError
 from spdsim.machine import Duration, Machine
 from spdsim.schedules.ops import Op, Send
 from spdsim.schedules.spd import Control, Layout, LmHead, PipelineState, program
-from spdsim.summary import summarize
 from spdsim.trace import Span, Trace
 from tests.machines import PLACEMENTS, Place, empty_trace, machine, play, run
 

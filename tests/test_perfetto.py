@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from spdsim.analysis.messages import pairs
 from spdsim.errors import InputError
-from spdsim.messages import pairs
 from spdsim.perfetto import write_perfetto
 from spdsim.schedules.spd import Layout
 from spdsim.trace import Trace

@@ -11,11 +11,11 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from spdsim.analysis.report import CAUSES, STEPS, Report, WaterfallStep
 from spdsim.render import words
 from spdsim.render.look import Look, percent, significant
 from spdsim.render.losses import largest_loss
 from spdsim.render.report import print_report
-from spdsim.report import CAUSES, STEPS, Report, WaterfallStep
 from tests.golden import check_golden
 from tests.reports import ORIGINS, report
 

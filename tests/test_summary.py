@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 
 from spdsim.acceptance import Bernoulli
+from spdsim.analysis.fate import ABANDONED, USEFUL, WASTED, fates, rejections
+from spdsim.analysis.report import CAUSES, STEPS
+from spdsim.analysis.summary import summarize
 from spdsim.errors import TraceError
-from spdsim.fate import ABANDONED, USEFUL, WASTED, fates, rejections
-from spdsim.report import CAUSES, STEPS
 from spdsim.schedules.spd import Layout
-from spdsim.summary import summarize
 from spdsim.trace import ONE_DEVICE, PLAIN_PIPELINE, Site, Trace
 from tests.machines import Place, empty_trace, machine, play, run
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from spdsim import theory
-from spdsim.estimates import mean_of, ratio, t_quantile
+from spdsim.analysis.estimates import mean_of, ratio, t_quantile
 
 
 def test_the_law_has_its_known_values() -> None:

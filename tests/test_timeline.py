@@ -12,8 +12,8 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.segment import Segment
 
+from spdsim.analysis.fate import rejections
 from spdsim.errors import InputError
-from spdsim.fate import rejections
 from spdsim.render.cells import Work, runs
 from spdsim.render.kinds import IDLE, KINDS, VERIFY, block
 from spdsim.render.look import Look

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from spdsim import __version__
 
 if TYPE_CHECKING:
-    from spdsim.report import Report
+    from spdsim.analysis.report import Report
     from spdsim.scenario import Scenario
 
 STDOUT = Path("-")

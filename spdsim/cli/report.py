@@ -8,11 +8,11 @@ def report(trace: TraceArgument, json_file: JsonOption = None) -> None:
 
     Example:  spdsim report trace.jsonl --json report.json
     """
+    from spdsim.analysis.summary import summarize
     from spdsim.cli.document import STDOUT, document_text, run_document
     from spdsim.cli.outputs import Outputs
     from spdsim.cli.screen import Screen, print_text
     from spdsim.render.report import print_report
-    from spdsim.summary import summarize
     from spdsim.tracefile import read_trace
 
     with Outputs(inputs=[trace]) as outputs:

@@ -8,9 +8,9 @@ import typer
 from spdsim.cli.options import FromOption, JsonOption, SequenceOption, SvgOption, ToOption, ViewOption
 
 if TYPE_CHECKING:
+    from spdsim.analysis.report import Report
     from spdsim.cli.window import Window
     from spdsim.machine import Machine
-    from spdsim.report import Report
     from spdsim.scenario import Scenario
     from spdsim.trace import Trace
 
@@ -72,9 +72,9 @@ def simulate(
 
 
 def _run(scenario: "Scenario", machine: "Machine", *, is_watched: bool) -> "tuple[Trace, Report]":
+    from spdsim.analysis.summary import summarize
     from spdsim.cli.progress import LateProgress
     from spdsim.simulation import simulate as run
-    from spdsim.summary import summarize
 
     with LateProgress(is_watched) as progress:
         trace = run(scenario, machine=machine, progress=progress)

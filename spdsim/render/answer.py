@@ -7,8 +7,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from spdsim.analysis.report import Estimate, Report
 from spdsim.render.look import Look, significant
-from spdsim.report import Estimate, Report
 
 
 def headline(report: Report, look: Look) -> Panel:

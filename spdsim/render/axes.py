@@ -6,7 +6,7 @@ from math import ceil, floor, log10
 
 from rich.text import Text
 
-from spdsim.fate import rejections
+from spdsim.analysis.fate import rejections
 from spdsim.render.kinds import REJECTION_STYLE
 from spdsim.render.look import Look
 from spdsim.render.window import CycleStarts

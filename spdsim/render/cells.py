@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spdsim.fate import fates
-from spdsim.messages import pairs
+from spdsim.analysis.fate import fates
+from spdsim.analysis.messages import pairs
 from spdsim.render.kinds import IDLE, KINDS, LINK, VERIFY, kind_of
 from spdsim.trace import Trace
 

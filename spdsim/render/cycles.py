@@ -7,7 +7,7 @@ from collections import defaultdict
 
 from rich.text import Text
 
-from spdsim.fate import fates, rejections
+from spdsim.analysis.fate import fates, rejections
 from spdsim.render.axes import Scale
 from spdsim.render.kinds import (
     ABANDONED_WORK,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
-from spdsim.fate import ABANDONED, USEFUL, WASTED
+from spdsim.analysis.fate import ABANDONED, USEFUL, WASTED
 from spdsim.render.look import Look
 
 

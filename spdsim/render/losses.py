@@ -4,9 +4,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from spdsim.analysis.report import Report, Sensitivity, WaterfallStep
 from spdsim.render.look import Look, significant
 from spdsim.render.words import HINTS, STEPS
-from spdsim.report import Report, Sensitivity, WaterfallStep
 
 _LEAST_FACTOR = 1e-4
 """A step that changes the speedup by less is neither a gain nor a loss: it is rounding."""

@@ -9,13 +9,13 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from spdsim.analysis.report import Report
 from spdsim.machine import Origin
 from spdsim.render.answer import baselines, facts, headline
 from spdsim.render.look import Look
 from spdsim.render.losses import sensitivities, waterfall
 from spdsim.render.trim import Trimmed
 from spdsim.render.workers import workers
-from spdsim.report import Report
 
 _KINDS = ("measured", "published", "datasheet", "derived", "assumed")
 """Kinds of origins, the firmest first."""

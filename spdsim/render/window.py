@@ -7,8 +7,8 @@ import re
 from bisect import bisect_left
 from dataclasses import dataclass
 
+from spdsim.analysis.fate import rejections
 from spdsim.errors import InputError
-from spdsim.fate import rejections
 from spdsim.trace import Trace
 
 _UNITS_S = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6}

@@ -6,9 +6,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from spdsim.analysis.report import Report, WorkerShares
 from spdsim.render.look import Look, percent
 from spdsim.render.words import CAUSES
-from spdsim.report import Report, WorkerShares
 from spdsim.trace import worker_labels
 
 _SHARES = ("useful", "wasted", "idle")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spdsim.causality import Causality
+from spdsim.analysis.causality import Causality
 from spdsim.errors import TraceError
 from spdsim.trace import Trace
 

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spdsim import theory
-from spdsim.causality import DRAFT, FORWARD, HOST, LINK, VERIFY, Causality, causality
-from spdsim.decoding import Decoding, decodings
+from spdsim.analysis.causality import DRAFT, FORWARD, HOST, LINK, VERIFY, Causality, causality
+from spdsim.analysis.decoding import Decoding, decodings
+from spdsim.analysis.estimates import mean_of, ratio
+from spdsim.analysis.fate import USEFUL, fates
+from spdsim.analysis.report import Baseline, CycleTimes, Estimate, Report, Sensitivity, Speedup, TimePerToken
+from spdsim.analysis.shares import worker_shares
+from spdsim.analysis.waterfall import CyclePath, cycle_path, waterfall
 from spdsim.errors import TraceError
-from spdsim.estimates import mean_of, ratio
-from spdsim.fate import USEFUL, fates
-from spdsim.report import Baseline, CycleTimes, Estimate, Report, Sensitivity, Speedup, TimePerToken
-from spdsim.shares import worker_shares
 from spdsim.trace import ONE_DEVICE, PLAIN_PIPELINE, Trace
-from spdsim.waterfall import CyclePath, cycle_path, waterfall
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -9,9 +9,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spdsim.causality import DRAFT, FORWARD, HOST, LINK, NUM_CATEGORIES, SHARING, VERIFY, Causality, critical_path
-from spdsim.decoding import Decoding
-from spdsim.report import STEPS, WaterfallStep
+from spdsim.analysis.causality import (
+    DRAFT,
+    FORWARD,
+    HOST,
+    LINK,
+    NUM_CATEGORIES,
+    SHARING,
+    VERIFY,
+    Causality,
+    critical_path,
+)
+from spdsim.analysis.decoding import Decoding
+from spdsim.analysis.report import STEPS, WaterfallStep
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,7 +37,7 @@ class CyclePath:
     """The critical path of all sequences, added up.
 
     levels_s: seconds of all cycles after `imbalance` and after each of `_ADDED`; the last is the decode time.
-    by_category_s: seconds on the critical path by category of `spdsim.causality`.
+    by_category_s: seconds on the critical path by category of `spdsim.analysis.causality`.
     """
 
     levels_s: "Floats"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from spdsim.analysis.messages import postings
 from spdsim.trace import Trace
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def causality(trace: Trace) -> Causality:
     return Causality(
         sequence, worker, cycle, op_of_site[site], category_of_site[site],
         np.where(sharing_of_site, SHARING, HOST).astype(np.int8)[site], start_s, end_s,
-        _previous(sequence, worker), _postings(trace, site, sequence, cycle),
+        _previous(sequence, worker), postings(trace),
         is_receipt & (end_s > start_s), compute_of_site[site], tuple(names),
     )  # fmt: skip
 
@@ -165,31 +166,3 @@ def _previous(sequence: "Ints", worker: "Ints") -> "Ints":
     same = key[order[1:]] == key[order[:-1]]
     previous[order[1:][same]] = order[:-1][same]
     return previous
-
-
-def _postings(trace: Trace, site: "NDArray[np.uint16]", sequence: "Ints", cycle: "Ints") -> "Ints":
-    """For each receipt the posting of its message: same payload, edge, sequence and cycle."""
-    edges: dict[tuple[str, int, int], int] = {}
-    send_edge, recv_edge = np.full(len(trace.sites), -1), np.full(len(trace.sites), -1)
-    for number, s in enumerate(trace.sites):
-        if s.peer is None:
-            continue
-        direction, payload = s.op.split(" ", 1)
-        edge = (payload, s.worker, s.peer) if direction == "send" else (payload, s.peer, s.worker)
-        (send_edge if direction == "send" else recv_edge)[number] = edges.setdefault(edge, len(edges))
-    posting = np.full(len(site), -1)
-    sends, receipts = np.flatnonzero(send_edge[site] >= 0), np.flatnonzero(recv_edge[site] >= 0)
-    if not len(sends) or not len(receipts):
-        return posting
-    num_cycles = int(cycle.max()) + 2
-
-    def key(spans: "Ints", edge: "Ints") -> "Ints":
-        message: Ints = (sequence[spans] * len(edges) + edge[site[spans]]) * num_cycles + cycle[spans] + 1
-        return message
-
-    send_key, receipt_key = key(sends, send_edge), key(receipts, recv_edge)
-    order = np.argsort(send_key)
-    found = np.minimum(np.searchsorted(send_key, receipt_key, sorter=order), len(order) - 1)
-    matched = send_key[order[found]] == receipt_key
-    posting[receipts[matched]] = sends[order[found]][matched]
-    return posting

@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spdsim.causality import DRAFT, FORWARD, HOST, LINK, SHARING, VERIFY, Causality, wait_causes
-from spdsim.decoding import Decoding
-from spdsim.fate import ABANDONED, USEFUL, WASTED
-from spdsim.report import CAUSES, WorkerShares
+from spdsim.analysis.causality import DRAFT, FORWARD, HOST, LINK, SHARING, VERIFY, Causality, wait_causes
+from spdsim.analysis.decoding import Decoding
+from spdsim.analysis.fate import ABANDONED, USEFUL, WASTED
+from spdsim.analysis.report import CAUSES, WorkerShares
 from spdsim.trace import Trace
 
 if TYPE_CHECKING:

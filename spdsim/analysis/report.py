@@ -1,6 +1,6 @@
 """The figures of a run: what a `Report` holds.
 
-Computed from a trace alone by `spdsim.summary.summarize`, whoever wrote the trace.
+Computed from a trace alone by `spdsim.analysis.summary.summarize`, whoever wrote the trace.
 Knows nothing of rendering; `to_document` gives the plain data behind `--json`.
 """
 
