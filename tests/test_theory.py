@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from spdsim import theory
-from spdsim.analysis.estimates import mean_of, ratio, t_quantile
+from spdsim.analysis.estimates import mean_of, percentiles, ratio, t_quantile
 
 
 def test_the_law_has_its_known_values() -> None:
@@ -66,3 +66,16 @@ def test_the_interval_of_a_ratio_covers_it_nineteen_times_in_twenty() -> None:
 def test_one_sequence_has_no_interval() -> None:
     """There is nothing to tell the spread from."""
     assert mean_of(np.array([3.0])) == (3.0, None, None)
+
+
+def test_the_interval_of_a_percentile_holds_the_percentile_of_all_values() -> None:
+    """By bootstrap over whole sequences; the same values give the same interval."""
+    generator = np.random.default_rng(3)
+    by_sequence = [generator.gamma(2.0, 1.0 + skill, 200) for skill in generator.random(15)]
+    pooled, intervals = percentiles(by_sequence, (50, 99))
+    assert pooled == np.percentile(np.concatenate(by_sequence), (50, 99)).tolist()
+    for value, interval in zip(pooled, intervals, strict=True):
+        assert interval is not None and interval[0] <= value <= interval[1]
+        assert interval[1] - interval[0] < value
+    assert percentiles(by_sequence, (50, 99)) == (pooled, intervals)
+    assert percentiles(by_sequence[:1], (50,))[1] == [None]

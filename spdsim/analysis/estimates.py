@@ -1,5 +1,6 @@
 """Means with intervals from whole sequences, never from tokens: tokens of one sequence are not independent."""
 
+from collections.abc import Sequence
 from math import sqrt
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ _T_975 = (
     2.0796, 2.0739, 2.0687, 2.0639, 2.0595, 2.0555, 2.0518, 2.0484, 2.0452, 2.0423,
 )  # fmt: skip
 _Z_975 = 1.959964
+_RESAMPLES = 200
 
 
 def t_quantile(degrees_of_freedom: int) -> float:
@@ -45,3 +47,36 @@ def ratio(
 def mean_of(values: "NDArray[np.float64]") -> tuple[float, float | None, float | None]:
     """Return (mean, low, high) of one value a sequence, with its 95 % interval."""
     return ratio(values, np.ones(len(values)))
+
+
+def percentiles(
+    by_sequence: "list[NDArray[np.float64]]", percents: Sequence[float]
+) -> tuple[list[float], list[tuple[float, float] | None]]:
+    """Return percentiles over all values, and their 95 % intervals; None for each with one sequence.
+
+    The intervals are by bootstrap over whole sequences (Efron and Tibshirani 1993, section 13.3), with a seed of
+    its own, so that the same trace gives the same interval.
+    """
+    pooled = np.percentile(np.concatenate(by_sequence), percents).tolist()
+    count = len(by_sequence)
+    if count < 2:
+        return pooled, [None] * len(pooled)
+    # Sorted once with the sequence each value is from, a resample only needs how often each sequence is drawn.
+    values = np.concatenate(by_sequence)
+    order = np.argsort(values, kind="stable")
+    values, owner = values[order], np.repeat(np.arange(count), [len(v) for v in by_sequence])[order]
+    generator = np.random.default_rng(0)
+    drawn = np.array(
+        [_weighted(values, owner, generator.integers(0, count, count), percents) for _ in range(_RESAMPLES)]
+    )
+    bounds = np.percentile(drawn, (2.5, 97.5), axis=0)
+    return pooled, [(min(low, mid), max(high, mid)) for low, high, mid in zip(*bounds.tolist(), pooled, strict=True)]
+
+
+def _weighted(
+    values: "NDArray[np.float64]", owner: "NDArray[np.int64]", sample: "NDArray[np.int64]", percents: Sequence[float]
+) -> "NDArray[np.float64]":
+    """Percentiles of the sorted `values`, each counted as often as its sequence is in `sample`."""
+    counts = np.cumsum(np.bincount(sample, minlength=int(owner.max()) + 1)[owner])
+    ranks = np.asarray(percents) / 100.0 * (counts[-1] - 1)
+    return np.asarray(values[np.searchsorted(counts, ranks, side="right")])

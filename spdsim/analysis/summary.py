@@ -8,7 +8,7 @@ import numpy as np
 from spdsim import theory
 from spdsim.analysis.causality import DRAFT, FORWARD, HOST, LINK, VERIFY, Causality, causality
 from spdsim.analysis.decoding import Decoding, decodings
-from spdsim.analysis.estimates import mean_of, ratio
+from spdsim.analysis.estimates import mean_of, percentiles, ratio
 from spdsim.analysis.fate import USEFUL, fates
 from spdsim.analysis.report import Baseline, CycleTimes, Estimate, Report, Sensitivity, Speedup, TimePerToken
 from spdsim.analysis.shares import worker_shares
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-_PERCENTILES = (50, 95, 99)
 _PARAMETERS = (("stage", FORWARD), ("draft", DRAFT), ("verify", VERIFY), ("link", LINK), ("host", HOST))
 
 
@@ -163,14 +162,8 @@ def _head_workers(graph: Causality) -> "NDArray[np.int64]":
 
 def _time_per_token(run: _Run) -> TimePerToken:
     by_sequence = [window.token_gaps_s() for window in run.windows if window.num_tokens > 1]
-    p50, p95, p99 = np.percentile(np.concatenate(by_sequence), _PERCENTILES).tolist()
-    each = np.array([np.percentile(gaps, _PERCENTILES) for gaps in by_sequence])
-    intervals = [_interval(*mean_of(each[:, i])) for i in range(len(_PERCENTILES))]
+    (p50, p95, p99), intervals = percentiles(by_sequence, (50, 95, 99))
     return TimePerToken(*ratio(run.times_s, run.steps), p50, p95, p99, *intervals)
-
-
-def _interval(_: float, low: float | None, high: float | None) -> tuple[float, float] | None:
-    return None if low is None or high is None else (low, high)
 
 
 def _speedup(run: _Run, plain: dict[str, "Floats"]) -> Speedup:
