@@ -52,8 +52,11 @@ class Decoding:
         return np.diff(ends_s, prepend=0.0)
 
 
-def decodings(trace: Trace, graph: Causality) -> list[Decoding]:
-    """Return the decode window of every sequence. Raises TraceError where a sequence has no commit of y_1."""
+def decodings(trace: Trace, graph: Causality, first_sequence: int = 0) -> list[Decoding]:
+    """Return the decode window of every sequence.
+
+    Raises TraceError where a sequence has no commit of y_1; it counts sequences from `first_sequence`.
+    """
     is_commit = graph.of_op("commit")
     site = np.frombuffer(trace.site, np.uint16)
     rejected = np.array([s.accepted is False for s in trace.sites])
@@ -62,7 +65,9 @@ def decodings(trace: Trace, graph: Causality) -> list[Decoding]:
         start, stop = trace.sequence_bounds(sequence)
         commits = np.flatnonzero(is_commit[start:stop]) + start
         if not len(commits) or graph.cycle[commits[0]] != -1:
-            raise TraceError(f"sequence {sequence} has no commit in cycle -1: the first token is missing")
+            raise TraceError(
+                f"sequence {first_sequence + sequence} has no commit in cycle -1: the first token is missing"
+            )
         driver = np.flatnonzero(graph.worker[start:stop] == graph.worker[commits[0]]) + start
         found.append(_decoding(graph, start, stop, commits, rejected[site[commits]], driver))
     return found

@@ -1,5 +1,7 @@
 """How each worker spends the decode time: useful, wasted, or idle, and for what cause."""
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -8,7 +10,7 @@ from spdsim.analysis.causality import DRAFT, FORWARD, HOST, LINK, SHARING, VERIF
 from spdsim.analysis.decoding import Decoding
 from spdsim.analysis.fate import ABANDONED, USEFUL, WASTED
 from spdsim.analysis.report import CAUSES, WorkerShares
-from spdsim.trace import Trace
+from spdsim.trace import WorkerInfo
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,68 +23,81 @@ _CAUSE_OF_CATEGORY = {
 }  # fmt: skip
 
 
-def worker_shares(
-    trace: Trace, graph: Causality, fate: "NDArray[np.uint8]", decodings: list[Decoding]
-) -> tuple[WorkerShares, ...]:
-    """Return the shares of every worker of the header; nothing when no time was spent decoding.
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Seconds by what they went into, and for each by worker, shape (W,)."""
+
+    num_workers: int
+    spent_s: "dict[str, Floats]"
+
+    @classmethod
+    def sum(cls, parts: "Iterable[Ledger]") -> "Ledger":
+        """Return what several traces of the same workers tell together."""
+        total: Ledger | None = None
+        for part in parts:
+            total = total or cls(part.num_workers, {})
+            for name, seconds in part.spent_s.items():
+                total.spent_s[name] = total.spent_s.get(name, 0.0) + seconds
+        assert total is not None
+        return total
+
+    def add(self, name: str, worker: "NDArray[np.int64]", seconds: "Floats") -> None:
+        """Charge `seconds` of the workers `worker`, one each, to `name`."""
+        spent = self.spent_s.setdefault(name, np.zeros(self.num_workers))
+        spent += np.bincount(worker, weights=seconds, minlength=self.num_workers)
+
+
+def worker_shares(ledger: Ledger, workers: Sequence[WorkerInfo], total_s: float) -> tuple[WorkerShares, ...]:
+    """Return every worker's shares of the decode time `total_s`; nothing when there is none."""
+    if total_s <= 0.0:
+        return ()
+
+    def fraction(name: str, worker: int) -> float:
+        return float(ledger.spent_s[name][worker]) / total_s if name in ledger.spent_s else 0.0
+
+    shares = []
+    for info in workers:
+        by_cause = {cause: fraction(cause, info.index) for cause in CAUSES}
+        useful, wasted = fraction("useful", info.index), fraction("wasted", info.index)
+        idle = sum(by_cause.values())
+        shares.append(WorkerShares(info.index, info.role, info.device, useful, wasted, idle, by_cause))
+    return tuple(shares)
+
+
+def spent_by_worker(graph: Causality, fate: "NDArray[np.uint8]", decodings: list[Decoding], num_workers: int) -> Ledger:
+    """Return the seconds of the decode windows by worker, useful, wasted, and idle by cause.
 
     Bookkeeping and the posting of messages are the host's work: the device is idle meanwhile.
     """
     begin_s = np.array([decoding.begin_s for decoding in decodings])
     end_s = np.array([decoding.end_s for decoding in decodings])
-    total_s = float((end_s - begin_s).sum())
-    if total_s <= 0.0:
-        return ()
     low = np.clip(graph.start_s, begin_s[graph.sequence], end_s[graph.sequence])
     high = np.clip(graph.end_s, begin_s[graph.sequence], end_s[graph.sequence])
-    spent_s = _Ledger(len(trace.header.workers))
+    ledger = Ledger(num_workers, {})
     is_host = (graph.category == HOST) & (graph.is_compute | ~graph.is_wait)
     is_work = graph.is_compute & ~is_host
     for name, value in (("useful", USEFUL), ("wasted", WASTED), ("abandoned_tail", ABANDONED)):
         which = is_work & (fate == value)
-        spent_s.add(name, graph.worker[which], (high - low)[which])
-    spent_s.add("host", graph.worker[is_host], (high - low)[is_host])
-    _add_waits(spent_s, graph, low, high, _driver(graph))
-    _add_gaps(spent_s, graph, low, begin_s, end_s)
-    return tuple(
-        spent_s.shares(info.index, info.role, info.device, total_s) for info in trace.header.workers
-    )  # fmt: skip
-
-
-class _Ledger:
-    """Seconds by worker and by what they went into."""
-
-    def __init__(self, num_workers: int) -> None:
-        self._num_workers = num_workers
-        self._spent: dict[str, Floats] = {}
-
-    def add(self, name: str, worker: "NDArray[np.int64]", seconds: "Floats") -> None:
-        spent = self._spent.setdefault(name, np.zeros(self._num_workers))
-        spent += np.bincount(worker, weights=seconds, minlength=self._num_workers)
-
-    def shares(self, worker: int, role: str, device: str, total_s: float) -> WorkerShares:
-        def fraction(name: str) -> float:
-            return float(self._spent[name][worker]) / total_s if name in self._spent else 0.0
-
-        by_cause = {cause: fraction(cause) for cause in CAUSES}
-        return WorkerShares(
-            worker, role, device, fraction("useful"), fraction("wasted"), sum(by_cause.values()), by_cause
-        )
+        ledger.add(name, graph.worker[which], (high - low)[which])
+    ledger.add("host", graph.worker[is_host], (high - low)[is_host])
+    _add_waits(ledger, graph, low, high, _driver(graph))
+    _add_gaps(ledger, graph, low, begin_s, end_s)
+    return ledger
 
 
 def _driver(graph: Causality) -> int:
     return int(graph.worker[np.flatnonzero(graph.of_op("commit"))[0]])
 
 
-def _add_waits(spent_s: _Ledger, graph: Causality, low: "Floats", high: "Floats", driver: int) -> None:
+def _add_waits(ledger: Ledger, graph: Causality, low: "Floats", high: "Floats", driver: int) -> None:
     waits = np.flatnonzero(graph.is_wait & (high > low))
     is_fill = _has_no_token(graph, waits, driver)
     fill = waits[is_fill]
-    spent_s.add("pipeline_fill", graph.worker[fill], (high - low)[fill])
+    ledger.add("pipeline_fill", graph.worker[fill], (high - low)[fill])
     caused = waits[~is_fill]
     seconds = wait_causes(graph, caused, low[caused], high[caused])
     for category, cause in _CAUSE_OF_CATEGORY.items():
-        spent_s.add(cause, graph.worker[caused], seconds[:, category])
+        ledger.add(cause, graph.worker[caused], seconds[:, category])
 
 
 def _has_no_token(graph: Causality, waits: "NDArray[np.int64]", driver: int) -> "Bools":
@@ -98,7 +113,7 @@ def _has_no_token(graph: Causality, waits: "NDArray[np.int64]", driver: int) -> 
     return np.asarray((graph.cycle[waits] >= 0) & (graph.worker[waits] != driver) & ~runs[key(waits)])
 
 
-def _add_gaps(spent_s: _Ledger, graph: Causality, low: "Floats", begin_s: "Floats", end_s: "Floats") -> None:
+def _add_gaps(ledger: Ledger, graph: Causality, low: "Floats", begin_s: "Floats", end_s: "Floats") -> None:
     """Charge the time that no span covers: before a span to its `gap`, after the last to the tail."""
     before = graph.previous
     since = np.where(before >= 0, graph.end_s[np.maximum(before, 0)], begin_s[graph.sequence])
@@ -106,9 +121,9 @@ def _add_gaps(spent_s: _Ledger, graph: Causality, low: "Floats", begin_s: "Float
     gap_s = np.maximum(low - since, 0.0)
     for category, cause in ((SHARING, "shared_device"), (HOST, "host")):
         which = (graph.gap == category) & (gap_s > 0.0)
-        spent_s.add(cause, graph.worker[which], gap_s[which])
+        ledger.add(cause, graph.worker[which], gap_s[which])
     is_last = np.ones(len(before), np.bool_)
     is_last[before[before >= 0]] = False
     last = np.flatnonzero(is_last)
     ended = np.clip(graph.end_s[last], begin_s[graph.sequence[last]], end_s[graph.sequence[last]])
-    spent_s.add("abandoned_tail", graph.worker[last], end_s[graph.sequence[last]] - ended)
+    ledger.add("abandoned_tail", graph.worker[last], end_s[graph.sequence[last]] - ended)

@@ -3,6 +3,7 @@
 From n x (every cycle a token, a cycle = plain time / n) to what was reached; the steps multiply to it exactly.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -42,6 +43,15 @@ class CyclePath:
 
     levels_s: "Floats"
     by_category_s: "Floats"
+
+    @classmethod
+    def sum(cls, parts: "Iterable[CyclePath]") -> "CyclePath":
+        """Return the paths of several traces, added up."""
+        all_parts = list(parts)
+        return cls(
+            np.sum([part.levels_s for part in all_parts], axis=0),
+            np.sum([part.by_category_s for part in all_parts], axis=0),
+        )
 
 
 def cycle_path(graph: Causality, decodings: list[Decoding]) -> CyclePath:

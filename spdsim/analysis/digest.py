@@ -1,0 +1,122 @@
+"""What the figures of a report need of a trace: sums, and a few numbers a cycle.
+
+A long trace is read in pieces of whole sequences, so that memory stays that of the trace itself.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from spdsim.analysis.causality import Causality, causality
+from spdsim.analysis.decoding import Decoding, decodings
+from spdsim.analysis.fate import USEFUL, fates
+from spdsim.analysis.hops import Hops, hops
+from spdsim.analysis.shares import Ledger, spent_by_worker
+from spdsim.analysis.waterfall import CyclePath, cycle_path
+from spdsim.errors import TraceError
+from spdsim.trace import Trace
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+_PIECE_SPANS = 400_000
+
+
+@dataclass(frozen=True)
+class Digest:
+    """A trace, seen as sequences.
+
+    windows: the decode window of each. stages_s: useful time of all stages, by sequence; lm_head_s: time of the
+    delivered verifications after y_1, shards added up, by sequence. hops: from stage to stage. path: the
+    critical paths, added up. spent: seconds by worker and by what they went into.
+    """
+
+    num_stages: int
+    windows: list[Decoding]
+    stages_s: "Floats"
+    lm_head_s: "Floats"
+    hops: Hops
+    path: CyclePath
+    spent: Ledger
+
+    @property
+    def num_tokens(self) -> int:
+        """Verified tokens of the sequences that decoded any after y_1."""
+        return sum(window.num_tokens for window in self.windows if window.num_tokens > 1)
+
+    @property
+    def steps(self) -> "Floats":
+        """Tokens decoded after y_1, by sequence."""
+        return np.array([window.num_tokens - 1.0 for window in self.windows])
+
+    @property
+    def num_steps(self) -> int:
+        """Tokens decoded after y_1."""
+        return int(self.steps.sum())
+
+    @property
+    def num_cycles(self) -> int:
+        """Cycles of all sequences."""
+        return sum(len(window.cycle_s) for window in self.windows)
+
+    @property
+    def times_s(self) -> "Floats":
+        """Decode time by sequence."""
+        return np.array([window.time_s for window in self.windows])
+
+    @property
+    def acceptance(self) -> float | None:
+        """Fraction of the verified drafts that were accepted; None where nothing was drafted."""
+        if self.num_stages == 1 or not self.num_steps:
+            return None
+        return 1.0 - sum(window.num_rejected for window in self.windows) / self.num_steps
+
+
+def digest(trace: Trace) -> Digest:
+    """Return the digest of `trace`.
+
+    Raises TraceError for a trace without spans or with a sequence whose first token is missing.
+    """
+    if not len(trace):
+        raise TraceError("the trace holds no span: nothing to report")
+    pieces = [_digest_piece(trace.select(first, last), first) for first, last in _pieces(trace)]
+    return Digest(
+        trace.header.num_stages,
+        [window for piece in pieces for window in piece.windows],
+        np.concatenate([piece.stages_s for piece in pieces]),
+        np.concatenate([piece.lm_head_s for piece in pieces]),
+        Hops.sum(piece.hops for piece in pieces),
+        CyclePath.sum(piece.path for piece in pieces),
+        Ledger.sum(piece.spent for piece in pieces),
+    )
+
+
+def _pieces(trace: Trace) -> list[tuple[int, int]]:
+    """Cut the sequences into runs of about `_PIECE_SPANS` spans: (first, one after the last)."""
+    pieces, first = [], 0
+    for sequence in range(trace.num_sequences):
+        is_last = sequence + 1 == trace.num_sequences
+        if is_last or trace.sequence_bounds(sequence + 1)[1] - trace.sequence_starts[first] > _PIECE_SPANS:
+            pieces.append((first, sequence + 1))
+            first = sequence + 1
+    return pieces
+
+
+def _digest_piece(piece: Trace, first_sequence: int) -> Digest:
+    graph = causality(piece)
+    windows = decodings(piece, graph, first_sequence)
+    fate = fates(piece)
+    return Digest(
+        piece.header.num_stages, windows,
+        _useful_s(graph, fate, "forward", len(windows)), _useful_s(graph, fate, "verify", len(windows)),
+        hops(graph), cycle_path(graph, windows), spent_by_worker(graph, fate, windows, len(piece.header.workers)),
+    )  # fmt: skip
+
+
+def _useful_s(graph: Causality, fate: "NDArray[np.uint8]", op: str, num_sequences: int) -> "Floats":
+    which = graph.of_op(op) & (fate == USEFUL) & (graph.cycle >= 0)
+    seconds = (graph.end_s - graph.start_s)[which]
+    return np.asarray(np.bincount(graph.sequence[which], weights=seconds, minlength=num_sequences), np.float64)
