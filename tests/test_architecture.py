@@ -59,7 +59,7 @@ def floor(room: str) -> int:
     return found[0]
 
 
-@pytest.mark.parametrize(("path", "room"), list(modules()), ids=lambda value: value if isinstance(value, str) else value.stem)
+@pytest.mark.parametrize(("path", "room"), list(modules()), ids=str)
 def test_imports_point_downwards_and_libraries_stay_at_home(path: Path, room: str) -> None:
     """No module imports from its own floor or above, and none imports a library that is at home elsewhere."""
     for name in imports(path):

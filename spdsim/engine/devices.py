@@ -15,23 +15,22 @@ Work = Generator[simpy.Event, Any, tuple[float, float]]
 
 
 class TurnsDevice:
-    """One computation at a time, first come first served. A span starts when the device is granted."""
+    """One computation at a time, first come first served. A span starts when the device is granted.
+
+    Workers come in the order of SimPy's clock, so the time at which the device is free says when each is served.
+    """
 
     def __init__(self, env: simpy.Environment) -> None:
         self._env = env
-        self._turns = simpy.Resource(env)
+        self._free_s = env.now
 
     def work(self, now: float, duration_s: float) -> Work:
         """Wait for a turn, then compute for `duration_s`."""
-        env = self._env
-        if now > env.now:
-            yield env.timeout(now - env.now)
-        with self._turns.request() as turn:
-            is_free = turn.triggered
-            yield turn
-            begin = now if is_free else env.now
-            yield env.timeout(duration_s)
-        return begin, begin + duration_s
+        if now > self._env.now:
+            yield self._env.timeout(now - self._env.now)
+        begin = max(now, self._free_s)
+        self._free_s = begin + duration_s
+        return begin, self._free_s
 
 
 class BandwidthDevice:
