@@ -20,15 +20,17 @@ _NUM_MACHINES = 45
 class Kind:
     """What a random machine may have.
 
-    common_links: links that several workers send on. shared_links: of these, some are SimPy resources.
-    ties: durations from a few values, zero among them; only where nothing is shared, for who comes first among
-    simultaneous requests is nobody's promise. free_local: messages between workers on one device cost nothing;
-    else they cross a link like others, so that sender and receiver do not ask for their device together.
+    link_each: a link of its own for every payload and pair. common_links: links that several workers send on.
+    shared_links: of these, some are SimPy resources. ties: durations from a few values, zero among them; only where
+    nothing is shared, for who comes first among simultaneous requests is nobody's promise. free_local: messages
+    between workers on one device cost nothing; else they cross a link like others, so that sender and receiver do
+    not ask for their device together.
     """
 
     ties: bool = False
     free_local: bool = False
     devices: Sharing | None = None
+    link_each: bool = False
     common_links: bool = False
     shared_links: bool = False
 
@@ -68,6 +70,8 @@ def random_machine(random: Random, layout: Layout, kind: Kind) -> Machine:
     messages = {}
     for payload, source, to in edges(layout):
         pair: object = (devices[source], devices[to])
+        if kind.link_each:
+            pair = (payload, source, to)
         if kind.common_links:
             pair = random.choice([pair, "switch", devices[to]])
         if kind.free_local and devices[source] == devices[to]:
