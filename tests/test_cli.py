@@ -169,7 +169,12 @@ def test_no_timeline_and_quiet_leave_out_what_they_say() -> None:
         (["simulate", TUTORIAL, "--set", "partition.stages=0"], "partition.stages"),
         (["simulate", TUTORIAL, "--set", "partition.stagse=2"], "stages"),
         (["simulate", TUTORIAL, "--set", "acceptance.p=1.5"], "acceptance.p"),
-        (["simulate", TUTORIAL, "--from", "soon"], "soon"),
+        (["simulate", TUTORIAL, "--from", "soon"], "--from is 'soon'"),
+        (["simulate", TUTORIAL, "--to", "3"], "--to is '3'"),
+        (["simulate", TUTORIAL, "--from", "c999999"], "cycle is 999999"),
+        (["simulate", TUTORIAL, "--from", "c20", "--to", "c10"], "is empty"),
+        (["simulate", TUTORIAL, "--sequence", "99"], "sequence is 99"),
+        (["simulate", TUTORIAL, "--trace", "-"], "-: stands for standard output"),
         (["simulate", TUTORIAL, "--json", "no/such/dir.json"], "no/such/dir.json: "),
         (["simulate", TUTORIAL, "--trace", "a", "--svg", "a"], "a: is named for two outputs"),
         (["report", "missing.jsonl"], "missing.jsonl: "),
@@ -188,6 +193,22 @@ def test_wrong_input_is_one_line_and_code_2_and_writes_nothing(words: list[str],
     assert done.stderr.count("\n") == 1
     assert expected in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_trace_without_a_token_is_told_with_its_file(saved: Path, tmp_path: Path) -> None:
+    """Each line is fine by itself; what is missing is told only by the whole."""
+    header, *spans = (saved / "trace.jsonl").read_text(encoding="utf-8").splitlines()
+    header = json.dumps({key: value for key, value in json.loads(header).items() if key != "num_spans"})
+    (tmp_path / "cut.jsonl").write_text("\n".join([header, *spans[:5]]), encoding="utf-8")
+    done = spdsim("report", "cut.jsonl", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "spdsim: error: cut.jsonl: sequence 0 has no commit in cycle -1: the first token is missing\n"
+
+
+def test_a_report_of_a_trace_says_what_was_run(saved: Path) -> None:
+    """The header of the trace holds the schedule and the machine."""
+    printed = spdsim("report", saved / "trace.jsonl", COLUMNS="120").stdout
+    assert "spd: 4 stages, verification lag 0; 5 workers on 5 devices" in printed
 
 
 def test_a_window_outside_the_run_is_refused_and_nothing_is_written(tmp_path: Path) -> None:

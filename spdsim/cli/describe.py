@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from spdsim.machine import Machine
     from spdsim.scenario import Scenario
+    from spdsim.trace import TraceHeader
 
 _LM_HEAD = {
     "draft_rank": "on the draft rank", "last_stage": "on the last stage", "sharded": "sharded over the ranks",
@@ -20,13 +21,23 @@ def title(scenario: "Scenario") -> str:
 def lines(scenario: "Scenario", machine: "Machine") -> list[str]:
     """Return what was simulated: the machine, the schedule, the work."""
     workload, layout = scenario.workload, machine.layout
-    devices = f"{len(machine.devices)} devices ({scenario.devices.gpu.name}), {len(machine.workers)} workers"
+    workers = _plural(len(machine.workers), "worker")
+    devices = f"{_plural(len(machine.devices), 'device')} ({scenario.devices.gpu.name}), {workers}"
     schedule = f"LM head {_LM_HEAD[layout.lm_head]}, verification lag {layout.verification_lag}"
     tokens = workload.new_tokens if isinstance(workload.new_tokens, int) else f"up to {workload.max_new_tokens}"
     return [
         f"{scenario.model.name} on {devices}; {_plural(layout.num_stages, 'stage')}, {schedule}",
         f"{workload.prompt_tokens} prompt and {tokens} new tokens, {_plural(workload.sequences, 'sequence')} "
         f"in each of {_plural(scenario.replications, 'replication')}, seed {scenario.seed}",
+    ]
+
+
+def recorded(header: "TraceHeader") -> list[str]:
+    """Return what a trace says of the run: the machine and the schedule."""
+    workers, devices = len(header.workers), len({worker.device for worker in header.workers})
+    return [
+        f"{header.method}: {_plural(header.num_stages, 'stage')}, verification lag {header.verification_lag}; "
+        f"{_plural(workers, 'worker')} on {_plural(devices, 'device')}"
     ]
 
 

@@ -28,10 +28,12 @@ class Outputs:
     def reserve(self, path: Path | None) -> Path | None:
         """Return where to write what shall appear at `path`; None for None.
 
-        Raises InputError when `path` cannot be written, is reserved already or is an input.
+        Raises InputError when `path` cannot be written, is reserved already, is an input or is `-`.
         """
         if path is None:
             return None
+        if str(path) == "-":
+            raise InputError("-: stands for standard output, which only --json can have: must be a file to write")
         target = path.resolve()
         if path.is_dir():
             raise InputError(f"{path}: is a directory: must be a file to write")

@@ -1,6 +1,13 @@
 """`spdsim report`: summarise a saved trace."""
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from spdsim.cli.options import JsonOption, TraceArgument
+
+if TYPE_CHECKING:
+    from spdsim.analysis.report import Report
+    from spdsim.trace import Trace
 
 
 def report(trace: TraceArgument, json_file: JsonOption = None) -> None:
@@ -8,7 +15,7 @@ def report(trace: TraceArgument, json_file: JsonOption = None) -> None:
 
     Example:  spdsim report trace.jsonl --json report.json
     """
-    from spdsim.analysis.summary import summarize
+    from spdsim.cli import describe
     from spdsim.cli.document import STDOUT, document_text, run_document
     from spdsim.cli.outputs import Outputs
     from spdsim.cli.screen import Screen, print_text
@@ -17,11 +24,24 @@ def report(trace: TraceArgument, json_file: JsonOption = None) -> None:
 
     with Outputs(inputs=[trace]) as outputs:
         to_json = outputs.reserve(None if json_file == STDOUT else json_file)
-        figures = summarize(read_trace(trace))
+        spans = read_trace(trace)
+        figures = _summary(spans, trace)
         text = document_text(run_document(figures)) if json_file else ""
         if to_json:
             to_json.write_text(text, encoding="utf-8")
         if json_file == STDOUT:
             print_text(text)
         else:
-            print_report(figures, Screen(), title=f"{trace}: recorded by the {figures.source}")
+            title = f"{trace}: recorded by the {figures.source}"
+            print_report(figures, Screen(), title=title, scenario_lines=describe.recorded(spans.header))
+
+
+def _summary(spans: "Trace", path: Path) -> "Report":
+    """Return the figures of a file's spans; what they lack is told with the file's name."""
+    from spdsim.analysis.summary import summarize
+    from spdsim.errors import TraceError
+
+    try:
+        return summarize(spans)
+    except TraceError as error:
+        raise TraceError(f"{path}: {error}") from error

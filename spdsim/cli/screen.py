@@ -49,12 +49,12 @@ def warn(texts: Iterable[str]) -> None:
         print(f"spdsim: warning: {text}", file=sys.stderr)
 
 
-def print_timeline(console: Console, trace: "Trace", window: Window) -> None:
-    """Draw the window of `trace`. Raises InputError if the trace has no such part."""
+def drawing(console: Console, trace: "Trace", window: Window) -> RenderableType:
+    """Return the window of `trace`, drawn for `console`. Raises InputError if the trace has no such part."""
     from spdsim.render.look import Look
 
     look = Look.of(console)
-    console.print(_drawing(trace, window, console.width, colour=look.colour, unicode=look.unicode))
+    return _drawing(trace, window, console.width, colour=look.colour, unicode=look.unicode)
 
 
 def write_svg(path: Path, trace: "Trace", window: Window, width: int = SVG_COLUMNS) -> None:

@@ -104,17 +104,19 @@ def _write(
 def _show(scenario: "Scenario", machine: "Machine", trace: "Trace", report: "Report", window: "Window | None") -> None:
     """Print the report, and below it the timeline if a window is given."""
     from spdsim.cli import describe
-    from spdsim.cli.screen import Screen, print_timeline
+    from spdsim.cli.screen import Screen, drawing
     from spdsim.render.report import print_report
 
     screen = Screen()
+    # Drawn before anything is printed: a window that the run does not have is an error.
+    picture = drawing(screen, trace, window) if window else None
     print_report(
         report, screen, title=describe.title(scenario), scenario_lines=describe.lines(scenario, machine),
         origins=machine.origins, warnings=machine.warnings, mean_acceptance=_mean_acceptance(scenario),
     )  # fmt: skip
-    if window:
+    if picture is not None:
         screen.print()
-        print_timeline(screen, trace, window)
+        screen.print(picture)
 
 
 def _mean_acceptance(scenario: "Scenario") -> float:

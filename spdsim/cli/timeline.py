@@ -25,7 +25,7 @@ def timeline(
     Example:  spdsim timeline trace.jsonl --from c40 --to c60
     """
     from spdsim.cli.outputs import Outputs
-    from spdsim.cli.screen import SVG_COLUMNS, Screen, print_timeline, write_svg
+    from spdsim.cli.screen import SVG_COLUMNS, Screen, drawing, write_svg
     from spdsim.cli.window import Window
     from spdsim.tracefile import read_trace
 
@@ -35,4 +35,5 @@ def timeline(
         spans = read_trace(trace)
         if to_svg:
             write_svg(to_svg, spans, window, width or SVG_COLUMNS)
-        print_timeline(Screen(width), spans, window)
+        screen = Screen(width)
+        screen.print(drawing(screen, spans, window))

@@ -24,7 +24,9 @@ class Window:
         """Read the options. Raises InputError on a moment that is none."""
         from spdsim.render.window import parse_window
 
-        return cls(view, sequence, *(None if text is None else parse_window(text) for text in (start, stop)))
+        options = {"--from": start, "--to": stop}
+        moments = (None if text is None else parse_window(text, option) for option, text in options.items())
+        return cls(view, sequence, *moments)
 
     def seconds(self, trace: "Trace") -> tuple[float | None, float | None]:
         """Return both ends in seconds on the clock of `trace`. Raises InputError if it has no such cycle."""

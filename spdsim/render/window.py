@@ -27,16 +27,16 @@ Moment = float | Cycle
 """A time in seconds on the trace's clock, or a cycle."""
 
 
-def parse_window(text: str) -> Moment:
+def parse_window(text: str, name: str = "window") -> Moment:
     """Read one end of a window: "0.5s", "12ms", "80us", "cycle 40" or "c40".
 
-    Raises InputError on anything else.
+    Raises InputError on anything else, which it calls `name`.
     """
     if cycle := re.fullmatch(r"\s*c(?:ycle)?\s*(-1|\d{1,9})\s*", text):
         return Cycle(int(cycle[1]))
     if time := re.fullmatch(r"\s*(\d{1,15}(?:\.\d*)?|\.\d+)\s*(s|ms|us|µs)\s*", text):
         return float(time[1]) * _UNITS_S[time[2]]
-    raise InputError(f"window is {text!r}: must be a time (0.5s, 12ms, 80us) or a cycle (c40)")
+    raise InputError(f"{name} is {text!r}: must be a time (0.5s, 12ms, 80us) or a cycle (c40)")
 
 
 def moment_s(trace: Trace, moment: Moment, sequence: int = 0, *, is_end: bool = False) -> float:
