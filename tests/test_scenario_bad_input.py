@@ -35,6 +35,29 @@ KINDS = "bernoulli, by_fill_depth, by_stages, markov, beta, replay"
 
 # What is written in the place of what, and the line that it gives.
 CHANGES = {
+    "stages that take no time": (
+        "forward: 1e-3", "forward: [0, 0]",
+        "x.yaml:16: timing.profile.forward takes no time: must be at least a nanosecond in one stage: "
+        "there is nothing to speed up",
+    ),
+    "a duration in the wrong unit": (
+        "draft: 1e-3", "draft: 1.5e+6", "x.yaml:17: timing.profile.draft is 1500000.0: must be at most 1e+06"
+    ),
+    "a spread beyond all sense": (
+        "draft: 1e-3", "draft: {kind: gamma, mean_s: 1e-3, cv: 1e+200}",
+        "x.yaml:17: timing.profile.draft.cv is 1e+200: must be at most 100",
+    ),
+    "a key of another duration": (
+        "draft: 1e-3", "draft: {kind: gamma, mean_s: 1e-3, cv: 1, std_s: 0}",
+        "x.yaml:17: timing.profile.draft.std_s is not a known key: "
+        "known here: per_context_token_s, by_fill_depth, kind, mean_s, cv",
+    ),
+    "a lag without end": (
+        "layers: even", "verification_lag: 1000000000",
+        "x.yaml:9: partition.verification_lag is 1000000000: must be at most 1000",
+    ),
+    "a key that is a number": ("seed: 0", "3: 0", "x.yaml:21: [3] is 3: a key must be a word"),
+    "a key that is nothing": ("seed: 0", "? \n: 0", "x.yaml:21: a key must be a word"),
     "no stages": ("stages: 2", "stages: 0", "x.yaml:8: partition.stages is 0: must be at least 1"),
     "more stages than layers": (
         "stages: 2", "stages: 9", "x.yaml:8: partition.stages is 9: must be at most the model's 8 layers"
@@ -208,6 +231,12 @@ TEXTS = {
 }  # fmt: skip
 
 SETTINGS = {
+    "a misspelt section": (
+        "partiton.stages=2", "--set partiton.stages: partiton is not a known key: did you mean `partition`?"
+    ),
+    "a directory for a profile": (
+        "timing.profile=.", '--set timing.profile: timing.profile is ".": is a directory: must be a file'
+    ),
     "no value": ("seed", "--set seed: must be KEY=VALUE, such as partition.stages=8"),
     "no key": ("=1", "--set =1: must be KEY=VALUE, such as partition.stages=8"),
     "out of range": ("partition.stages=0", "--set partition.stages: partition.stages is 0: must be at least 1"),

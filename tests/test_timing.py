@@ -313,6 +313,19 @@ def test_a_cut_that_overfills_a_device_is_hypothetical_and_says_what_would_fit()
     assert not machine.fits_one_device
 
 
+def test_a_record_that_is_too_short_or_too_small_is_told(path: Path) -> None:
+    """8 tokens are asked for; a record of 3 verdicts gives 4, and two sequences share it."""
+    full, short = "A" * 7, "AAR"
+    for records, sequences, expected in (
+        ([full, full], 2, ()),
+        ([full, short], 2, ("the record of 1 of 2 sequences has verdicts for fewer than the 8 new tokens: "
+                            "a sequence ends where its record ends",)),
+        ([full], 2, ("1 recorded of 2 sequences to decode: records repeat, so the intervals are too narrow",)),
+    ):  # fmt: skip
+        settings = [f"acceptance={{kind: replay, accepted: {records}}}", f"workload.sequences={sequences}"]
+        assert machine_of(load_scenario(path, settings)).warnings == expected
+
+
 def test_a_device_of_unknown_memory_holds_anything(path: Path) -> None:
     """There is nothing to compare with."""
     machine = machine_of(load_scenario(path, ["devices.count=1"]))
@@ -351,6 +364,18 @@ def test_every_figure_says_where_it_comes_from(path: Path) -> None:
     assert kinds["acceptance"] == "assumed"
     given = {origin.what: (origin.kind, origin.source) for origin in machine_of(load_scenario(path)).origins}
     assert given["gpu (gpu) flops_per_s"] == ("assumed", "given in the scenario")
+
+
+def test_a_default_is_not_said_to_be_given(path: Path) -> None:
+    """A reader looks in vain for what the scenario does not say."""
+    scenario = load_scenario(path, ["links.intra_node={latency_s: 1e-3, bandwidth_bytes_per_s: 1e5}"])
+    sources = {origin.what: origin.source for origin in machine_of(scenario).origins}
+    assert sources["links.intra_node (link) latency_s"] == "given in the scenario"
+    assert sources["links.intra_node (link) post_s"] == "0, since the scenario does not say"
+    assert sources["roofline rollback_s"] == "given in the scenario"
+    shipped = load_scenario(Path(__file__).parent.parent / "scenarios" / "h100x8.yaml")
+    sources = {origin.what: origin.source for origin in machine_of(shipped).origins}
+    assert sources["roofline rollback_s"] == "0, since the scenario does not say"
 
 
 def test_a_scenario_changed_in_python_is_checked_too(path: Path) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from spdsim.scenario.acceptance import Replay
+from spdsim.scenario.durations import AnyTaskKind, takes_time
 from spdsim.scenario.memory import device_bytes, devices_that_fit, show_bytes
 from spdsim.scenario.model import Scenario
 from spdsim.scenario.problems import Problem
@@ -82,11 +83,20 @@ def _tasks(scenario: Scenario, profile: Profile) -> Iterator[Problem]:
             yield Problem((*at, task), entries, f"must have {stages}, one for each of partition.stages")
     if profile.forward is None and profile.forward_per_layer is None:
         yield Problem((*at, "forward"), "is missing", "a profile needs this task (or forward_per_layer)")
+    for key in ("forward", "forward_per_layer"):
+        written = getattr(profile, key)
+        if written is not None and not any(takes_time(task) for task in _entries(written)):
+            rule = "must be at least a nanosecond in one stage: there is nothing to speed up"
+            yield Problem((*at, key), "takes no time", rule)
     if stages > 1 and profile.draft is None and profile.draft_per_layer is None:
         yield Problem((*at, "draft"), "is missing", "a profile needs this task (or draft_per_layer)")
     is_sharded = stages > 1 and scenario.partition.lm_head == "sharded"
     if profile.verify is None and not (is_sharded and profile.verify_shard is not None):
         yield Problem((*at, "verify"), "is missing", "a profile needs this task")
+
+
+def _entries(written: AnyTaskKind | tuple[AnyTaskKind, ...]) -> tuple[AnyTaskKind, ...]:
+    return written if isinstance(written, tuple) else (written,)
 
 
 def _links(scenario: Scenario) -> Iterator[Problem]:

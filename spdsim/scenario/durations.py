@@ -10,7 +10,9 @@ from pydantic import BeforeValidator, Field, Tag
 from spdsim import distributions
 from spdsim.distributions import Distribution
 from spdsim.machine import Duration
-from spdsim.scenario.fields import NotNegative, Part, Seconds, by_kind, is_number
+from spdsim.scenario.fields import Part, Seconds, Spread, by_kind, is_number
+
+_SHORTEST_S = 1e-9
 
 
 class ConstantDraw(Part):
@@ -33,7 +35,7 @@ class LogNormalDraw(Part):
 
     kind: Literal["lognormal"]
     mean_s: Seconds
-    cv: NotNegative = Field(description="Standard deviation over mean.")
+    cv: Spread = Field(description="Standard deviation over mean.")
 
 
 class GammaDraw(Part):
@@ -41,7 +43,7 @@ class GammaDraw(Part):
 
     kind: Literal["gamma"]
     mean_s: Seconds
-    cv: NotNegative = Field(description="Standard deviation over mean.")
+    cv: Spread = Field(description="Standard deviation over mean.")
 
 
 class EmpiricalDraw(Part):
@@ -134,6 +136,14 @@ def distribution(draw: Draw) -> Distribution:
             return distributions.Gamma(mean_s, cv)
         case EmpiricalDraw(samples_s=samples_s):
             return distributions.Empirical(samples_s)
+
+
+def takes_time(written: AnyTaskKind) -> bool:
+    """Whether a task's mean is a nanosecond or more, in an empty pipeline or a full one."""
+    drawn = written.by_fill_depth or (written,)
+    return written.per_context_token_s > 0 or any(
+        distributions.mean_s(distribution(draw)) >= _SHORTEST_S for draw in drawn
+    )
 
 
 def duration(written: AnyTaskKind, factor: float = 1.0) -> Duration:

@@ -10,9 +10,10 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field
 
 Count = Annotated[int, Field(strict=True, ge=1)]
 Index = Annotated[int, Field(strict=True, ge=0)]
-Seconds = Annotated[float, Field(strict=True, ge=0)]
+# More than a million seconds is a mistake of units, and sums of squares would overflow far beyond.
+Seconds = Annotated[float, Field(strict=True, ge=0, le=1e6)]
 Positive = Annotated[float, Field(strict=True, gt=0)]
-NotNegative = Annotated[float, Field(strict=True, ge=0)]
+Spread = Annotated[float, Field(strict=True, ge=0, le=100)]
 Fraction = Annotated[float, Field(strict=True, gt=0, le=1)]
 Probability = Annotated[float, Field(strict=True, ge=0, le=1)]
 

@@ -73,5 +73,6 @@ def _beside(source: Source, path: KeyPath, name: str) -> Path:
     file = Path(name) if is_option else Path(source.name).parent / name
     if not file.is_file():
         where, _ = source.locate(path)
-        raise ScenarioError(f"{where}: {dotted(path)} is {show(name)}: there is no such file")
+        rule = "is a directory: must be a file" if file.is_dir() else "there is no such file"
+        raise ScenarioError(f"{where}: {dotted(path)} is {show(name)}: {rule}")
     return file

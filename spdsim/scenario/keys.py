@@ -20,8 +20,10 @@ def hint(path: KeyPath, data: Any) -> str:
     siblings, word = known_at(path[:-1], data), str(path[-1])
     if close := get_close_matches(word, siblings, 1):
         return f"did you mean `{dotted((*path[:-1], close[0]))}`?"
-    # The same key may belong to another kind; it is no help here.
-    everywhere = [key for key in _all_keys(Scenario) if key != dotted(path)]
+    everywhere = list(_all_keys(Scenario))
+    if dotted(path) in everywhere:
+        # It belongs to another kind, and so does the same word elsewhere.
+        return f"known here: {', '.join(siblings)}"
     same_word = [key for key in everywhere if key.rpartition(".")[2] == word]
     if close := same_word[:1] or get_close_matches(dotted(path), everywhere, 1, 0.75):
         return f"did you mean `{close[0]}`?"

@@ -27,7 +27,9 @@ class Partition(Part):
         description="Layers of each stage. even: the first (layers mod stages) stages get one layer more.",
     )
     lm_head: LmHead = Field(default="draft_rank", description="Where the LM head is.")
-    verification_lag: Index = Field(default=0, description="Cycles by which a verdict is late; 0 with 1 stage.")
+    verification_lag: Index = Field(
+        default=0, le=1000, description="Cycles by which a verdict is late; 0 with 1 stage."
+    )
 
 
 class Draft(Part):

@@ -38,6 +38,7 @@ _RULES = {
     "model_type": "must be a mapping",
     "dict_type": "must be a mapping",
     "tuple_type": "must be a list",
+    "invalid_key": "a key must be a word",
     "literal_error": "must be {expected}",
     "string_pattern_mismatch": "must be written with A (accepted) and R (rejected)",
 }

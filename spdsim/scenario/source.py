@@ -63,6 +63,9 @@ class Source:
         for length in range(len(path), len(inner), -1):
             if path[:length] in self.settings:
                 return self.settings[path[:length]], path
+        below = (option for key, option in self.settings.items() if key[: len(path)] == path)
+        if path not in self.lines and (option := next(below, None)):
+            return option, path
         for prefix, source in self.included:
             if prefix == inner:
                 return source.locate(path[len(inner) :])
@@ -178,7 +181,7 @@ class _Reader:
     def _mapping(self, node: yaml.Node, path: KeyPath) -> dict[Any, Any]:
         values: dict[Any, Any] = {}
         for key_node, value_node in node.value:
-            if not isinstance(key_node, yaml.ScalarNode):
+            if not isinstance(key_node, yaml.ScalarNode) or not key_node.value:
                 raise self._error(key_node, "a key must be a word")
             key = self._scalar(key_node)
             key = key if isinstance(key, str | int) and not isinstance(key, bool) else key_node.value
