@@ -29,14 +29,41 @@ FOUR = play(Layout(4), VERDICTS)
 EIGHT = play(Layout(8), "AAAAAAARAAAAAAAAAAAA")
 
 
-def drawn(trace: Trace, width: int, *, mode: Mode = "time", colour: bool = False, unicode: bool = True) -> str:
+def drawn(
+    trace: Trace,
+    width: int,
+    *,
+    mode: Mode = "time",
+    colour: bool = False,
+    unicode: bool = True,
+    start_s: float | None = None,
+    end_s: float | None = None,
+) -> str:
     console = Console(
         width=width, file=io.StringIO(), force_terminal=colour, color_system="truecolor" if colour else None,
         _environ={},
     )  # fmt: skip
     with console.capture() as capture:
-        console.print(timeline(trace, width=width, mode=mode, colour=colour, unicode=unicode))
+        console.print(
+            timeline(trace, width=width, mode=mode, colour=colour, unicode=unicode, start_s=start_s, end_s=end_s)
+        )
     return capture.get()
+
+
+def test_the_title_names_the_cycles_that_there_is_room_for() -> None:
+    """A window may hold more of them than columns."""
+    for width in (40, 80):
+        title, axis, *_ = drawn(EIGHT, width, mode="cycles", start_s=0.0, end_s=1e9).splitlines()
+        first, *_, last = axis.removeprefix("cycle").split()
+        assert title.startswith(f"Sequence 0, cycles {first} to {last} of")
+
+
+def test_a_window_within_a_cycle_has_no_grid() -> None:
+    """There is no column to draw."""
+    begin_s, end_s = CycleStarts.of(FOUR, 0).times_s[3:5]
+    step_s = (end_s - begin_s) / 4
+    with pytest.raises(InputError, match="within cycle 2 of sequence 0"):
+        drawn(FOUR, 80, mode="cycles", start_s=begin_s + step_s, end_s=begin_s + 2 * step_s)
 
 
 @pytest.mark.parametrize(

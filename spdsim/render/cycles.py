@@ -8,6 +8,7 @@ from collections import defaultdict
 from rich.text import Text
 
 from spdsim.analysis.fate import fates, rejections
+from spdsim.errors import InputError
 from spdsim.render.axes import Scale
 from spdsim.render.kinds import (
     ABANDONED_WORK,
@@ -40,14 +41,12 @@ def cycle_rows(
 ) -> tuple[list[tuple[str, Text]], set[int]]:
     """Return the labelled rows of a timeline by cycle, and the kinds that they show.
 
-    As many of the cycles that begin in the window are shown as there is room for.
+    scale: a window that has room for every cycle that begins in it, see `with_room`.
     """
     mine = trace.select(sequence, sequence + 1)
     pieces = _pieces(mine)
-    width = max(len(f"x{max(mine.position)}"), len(str(starts.last))) + 1
-    first = starts.cycle_at(scale.start_s)
-    last = min(starts.cycle_at(scale.end_s), first + max(scale.num_cells // width, 1))
-    cycles = range(first, last)
+    width = _column_width(mine, starts)
+    cycles = range(starts.cycle_at(scale.start_s), starts.cycle_at(scale.end_s))
     rejected = {cycle: position for _, cycle, position, _ in rejections(mine)}
     marks = "".join((f"{look.mark}{rejected[cycle]}" if cycle in rejected else "").ljust(width) for cycle in cycles)
     rows = [
@@ -63,6 +62,22 @@ def cycle_rows(
         kinds.update(piece[0] for piece in shown if piece)
         rows.append((label, Text.assemble(*(_cell(piece, width, look) for piece in shown))))
     return rows, kinds
+
+
+def with_room(trace: Trace, sequence: int, starts: CycleStarts, scale: Scale) -> Scale:
+    """Return the window with as many of the cycles that begin in it as there is room for.
+
+    Raises InputError if none begins in it.
+    """
+    width, first = _column_width(trace.select(sequence, sequence + 1), starts), starts.cycle_at(scale.start_s)
+    if first >= starts.cycle_at(scale.end_s):
+        raise InputError(f"window lies within cycle {first - 1} of sequence {sequence}: must hold the start of a cycle")
+    most = first + max(scale.num_cells // width, 1)
+    return Scale(scale.start_s, min(scale.end_s, starts.at(most)), scale.num_cells)
+
+
+def _column_width(mine: Trace, starts: CycleStarts) -> int:
+    return max(len(f"x{max(mine.position)}"), len(str(starts.last))) + 1
 
 
 def _pieces(trace: Trace) -> dict[tuple[int, int], Piece]:

@@ -12,7 +12,7 @@ from rich.text import Text
 from spdsim.errors import InputError
 from spdsim.render.axes import Scale, cycle_axis, rejection_axis, time_axis
 from spdsim.render.cells import Work, runs
-from spdsim.render.cycles import cycle_rows
+from spdsim.render.cycles import cycle_rows, with_room
 from spdsim.render.kinds import block, legend
 from spdsim.render.look import Look
 from spdsim.render.window import CycleStarts, default_cycles
@@ -48,6 +48,8 @@ def timeline(
     num_cells = max(width - gutter, _MIN_CELLS)
     window = _window(trace, sequence, starts, num_cells, start_s, end_s)
     scale = Scale(*window, num_cells)
+    if mode == "cycles":
+        scale = with_room(trace, sequence, starts, scale)
     draw = cycle_rows if mode == "cycles" else _time_rows
     rows, kinds = draw(trace, sequence, starts, scale, look)
     has_rejections = any(label == "rejected" and row.plain for label, row in rows)
