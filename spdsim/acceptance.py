@@ -162,8 +162,8 @@ def _markov_p(model: Markov, seed: int, sequence: int, count: int) -> "NDArray[n
     import numpy as np
 
     p = np.empty(count)
-    moves = _uniform(seed, sequence, _STATES, count + 1)
-    state = 0 if moves[-1] < model.easy_fraction else 1
+    moves = _uniform(seed, sequence, _STATES, count)
+    state = 0 if moves[0] < model.easy_fraction else 1
     for position in range(count):
         if position and moves[position] >= model.stay[state]:
             state = 1 - state

@@ -140,7 +140,6 @@ def test_the_engine_gives_every_span_of_the_reference(kind: Kind) -> None:
         assert found is None, f"seed {seed}, verdicts {verdicts!r}, {layout}: {found}"
 
 
-@pytest.mark.xfail(reason="free messages on all devices queue as if they crossed one link")
 def test_a_message_on_one_device_does_not_wait_for_a_message_on_another() -> None:
     """Two devices, two workers each: what crosses no link has nothing to queue for."""
     paid = machine(Layout(3, feature_stages=()), Place((0, 0, 1, 1), "bandwidth"), post=0.7, hop=0.1)

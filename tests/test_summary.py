@@ -8,7 +8,9 @@ from spdsim.acceptance import Bernoulli
 from spdsim.analysis.fate import ABANDONED, USEFUL, WASTED, fates, rejections
 from spdsim.analysis.report import CAUSES, STEPS
 from spdsim.analysis.summary import summarize
+from spdsim.distributions import Constant
 from spdsim.errors import TraceError
+from spdsim.machine import Duration, Sharing
 from spdsim.schedules.spd import Layout
 from spdsim.trace import ONE_DEVICE, PLAIN_PIPELINE, Site, Trace
 from tests.machines import Place, empty_trace, machine, play, run
@@ -101,6 +103,31 @@ def test_break_even_is_the_acceptance_at_which_spd_equals_plain_decoding() -> No
     assert at is not None and 0.0 < at < 1.0
     report = summarize(run(slow, 400, 60, Bernoulli(at)))
     assert report.speedup is not None and report.speedup.mean == pytest.approx(1.0, abs=0.03)
+
+
+def test_sensitivities_see_through_a_shared_device() -> None:
+    """Two stages on one device, by turns or side by side: 1 % more a stage is 1 % more a token."""
+    ways: tuple[Sharing, ...] = ("turns", "bandwidth")
+    for sharing in ways:
+        report = summarize(play(machine(Layout(2), Place([0, 1, 1], sharing), forward=3, draft=1), "A" * 40))
+        found = {s.parameter: s.time_per_token_change_fraction for s in report.sensitivities}
+        assert found["stage"] == pytest.approx(0.01, rel=1e-3)
+
+
+def test_the_prefill_of_the_draft_module_is_no_refill() -> None:
+    """It lies in the first cycle of decoding, and is paid once, not with every rejection."""
+    plain = machine(Layout(4), forward=1, draft=0.5)
+    slow_start = replace(plain, tasks={**plain.tasks, (0, "prefill"): Duration(Constant(20.0))})
+    before, after = (summarize(run(m, 64, 5, Bernoulli(0.8))) for m in (plain, slow_start))
+    assert after.break_even_acceptance == pytest.approx(before.break_even_acceptance, abs=1e-9)
+    assert after.time_per_token_s is not None and before.time_per_token_s is not None
+    assert after.time_per_token_s.mean > before.time_per_token_s.mean
+
+
+def test_a_run_that_takes_no_time_has_no_figures_of_decoding() -> None:
+    """A profile of zeros is allowed, and divides nothing by zero."""
+    report = summarize(play(machine(Layout(2), forward=0), "AA"))
+    assert report.speedup is None and report.tokens_per_s is None and report.waterfall == ()
 
 
 def test_break_even_says_when_there_is_none() -> None:

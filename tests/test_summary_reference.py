@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from random import Random
+from statistics import median
 
 import pytest
 
@@ -338,9 +339,25 @@ def test_the_critical_path_is_without_a_hole_and_its_shares_are_the_sensitivitie
         assert sum(b - a for _, _, a, b in path) == pytest.approx(oracle.time_s, rel=1e-9)
         report = summarize(play(oracle.machine, oracle.verdicts))
         got = {s.parameter: s.time_per_token_change_fraction for s in report.sensitivities}
-        for category in CATEGORIES:
+        # On shared devices the path of the sensitivities goes on at whoever held the device.
+        for category in CATEGORIES if kind.devices is None else ():
             share = sum(b - a for _, name, a, b in path if name == category) / oracle.time_s
             assert got[category] == pytest.approx(0.01 * share, abs=1e-9)
+
+
+def test_on_shared_devices_too_a_sensitivity_is_what_running_it_again_gives() -> None:
+    """Nearly always exactly: what decides at the edge of the window, or in a queue of messages, is not seen."""
+    errors = []
+    for oracle in oracles(Kind(devices="turns", link_each=True), 30, 6000):
+        report = summarize(play(oracle.machine, oracle.verdicts))
+        got = {s.parameter: s.time_per_token_change_fraction for s in report.sensitivities}
+        for category in CATEGORIES:
+            after = Oracle(slower(oracle.machine, category, 1.0 + 1e-7), oracle.verdicts)
+            wanted = 0.01 * (after.time_s - oracle.time_s) / 1e-7 / oracle.time_s
+            errors.append(abs(got[category] - wanted))
+    assert median(errors) < 1e-6
+    assert sum(error < 1e-4 for error in errors) > 0.6 * len(errors)
+    assert max(errors) < 0.003
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
@@ -394,7 +411,6 @@ def test_the_plain_pipeline_adds_the_hops_of_the_hidden_state() -> None:
         assert times[PLAIN_PIPELINE] - times[ONE_DEVICE] == pytest.approx(hops_s, rel=1e-9)
 
 
-@pytest.mark.xfail(raises=ZeroDivisionError, reason="the waterfall divides by the time of stages that take none")
 def test_stages_that_take_no_time_have_a_report_too() -> None:
     """A profile may say so: all that is left is the draft."""
     assert summarize(play(machine(Layout(2), forward=0.0, draft=1.0, verify=0.5), "AA")).time_per_token_s is not None

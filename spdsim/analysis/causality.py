@@ -37,6 +37,7 @@ class Causality:
     posting: for a receipt, the span that posted its message, -1 if it is not in the trace.
     gap: what time between `previous` and this span is charged to: SHARING before a computation on a device
         that several workers use, else HOST.
+    holder: the computation that held this span's device until it started, -1 if none did.
     """
 
     sequence: "Ints"
@@ -49,6 +50,7 @@ class Causality:
     end_s: "Floats"
     previous: "Ints"
     posting: "Ints"
+    holder: "Ints"
     is_wait: "Bools"
     is_compute: "Bools"
     op_names: tuple[str, ...]
@@ -89,19 +91,25 @@ def causality(trace: Trace) -> Causality:
         sequence, worker, cycle, op_of_site[site], category_of_site[site],
         np.where(sharing_of_site, SHARING, HOST).astype(np.int8)[site], start_s, end_s,
         _previous(sequence, worker), postings(trace),
+        _holders(trace, sharing_of_site[site], sequence, worker, start_s, end_s),
         is_receipt & (end_s > start_s), compute_of_site[site], tuple(names),
     )  # fmt: skip
 
 
-def critical_path(graph: Causality, last: int, begin_s: float) -> tuple["Ints", "Ints", "Floats"]:
+def critical_path(
+    graph: Causality, last: int, begin_s: float, *, through_devices: bool = False
+) -> tuple["Ints", "Ints", "Floats"]:
     """Walk back from the end of span `last` to `begin_s`.
 
+    through_devices: where a computation waited for its device, go on at the computation that held it, rather
+    than call the wait SHARING and stay on this worker; where the bandwidth is shared there is no single holder,
+    and the wait is charged to the computation, which would be longer by it.
     Return (cycle, category, seconds) of every piece; the seconds add up to `end_s[last] - begin_s`.
     """
     # A memory view gives plain numbers, several times faster than an array gives its scalars.
     start_s, end_s, cycle = graph.start_s.data, graph.end_s.data, graph.cycle.data
     is_wait, category, gap = graph.is_wait.data, graph.category.data, graph.gap.data
-    previous, postings = graph.previous.data, graph.posting.data
+    previous, postings, holders = graph.previous.data, graph.posting.data, graph.holder.data
     pieces: list[tuple[int, int, float]] = []
     here = last
     upper_s: float = end_s[last]
@@ -115,10 +123,14 @@ def critical_path(graph: Causality, last: int, begin_s: float) -> tuple["Ints", 
             lower_s = max(begin_s, min(upper_s, start_s[here]))
             if lower_s < upper_s:
                 pieces.append((cycle[here], LINK if is_wait[here] else category[here], upper_s - lower_s))
+            if through_devices and gap[here] == SHARING and holders[here] >= 0:
+                here, upper_s = holders[here], lower_s
+                continue
             before = previous[here]
             gap_from_s = begin_s if before < 0 else max(begin_s, min(lower_s, end_s[before]))
             if gap_from_s < lower_s:
-                pieces.append((cycle[here], gap[here], lower_s - gap_from_s))
+                cause = category[here] if through_devices and gap[here] == SHARING else gap[here]
+                pieces.append((cycle[here], cause, lower_s - gap_from_s))
                 lower_s = gap_from_s
             here = before
         upper_s = lower_s
@@ -157,6 +169,25 @@ def _sharing_workers(trace: Trace) -> frozenset[int]:
     """The workers whose device has other workers too."""
     devices = [info.device for info in trace.header.workers]
     return frozenset(info.index for info in trace.header.workers if devices.count(info.device) > 1)
+
+
+def _holders(
+    trace: Trace, is_sharing: "Bools", sequence: "Ints", worker: "Ints", start_s: "Floats", end_s: "Floats"
+) -> "Ints":
+    """For each computation on a shared device the one, of another worker, that ended there when it started."""
+    holder = np.full(len(worker), -1)
+    devices = [info.device for info in trace.header.workers]
+    number = np.array([devices.index(device) for device in devices] or [0])
+    spans = np.flatnonzero(is_sharing & (end_s > start_s))
+    group = sequence[spans] * len(number) + number[worker[spans]]
+    for one in np.unique(group):
+        here = spans[group == one]
+        here = here[np.argsort(end_s[here], kind="stable")]
+        before = np.searchsorted(end_s[here], start_s[here], side="right") - 1
+        found = here[np.maximum(before, 0)]
+        is_holder = (before >= 0) & (end_s[found] == start_s[here]) & (worker[found] != worker[here])
+        holder[here[is_holder]] = found[is_holder]
+    return holder
 
 
 def _previous(sequence: "Ints", worker: "Ints") -> "Ints":

@@ -46,6 +46,12 @@ class Decoding:
         """Seconds of decoding, prefill left out."""
         return self.end_s - self.begin_s
 
+    def refills_s(self) -> float:
+        """Return the seconds of all fill cycles after the first verdict."""
+        first_full = int(np.argmax(self.is_full)) if len(self.is_full) else 0
+        later = self.cycle_s[first_full:]
+        return float(later[~self.is_full[first_full:]].sum())
+
     def token_gaps_s(self) -> "Floats":
         """Return the seconds between one token and the next, shape (K - 1,)."""
         ends_s = np.cumsum(self.cycle_s)[self.is_full]

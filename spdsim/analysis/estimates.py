@@ -16,7 +16,7 @@ _T_975 = (
     2.0796, 2.0739, 2.0687, 2.0639, 2.0595, 2.0555, 2.0518, 2.0484, 2.0452, 2.0423,
 )  # fmt: skip
 _Z_975 = 1.959964
-_RESAMPLES = 200
+_RESAMPLES, _MIN_SEQUENCES = 200, 10
 
 
 def t_quantile(degrees_of_freedom: int) -> float:
@@ -52,14 +52,14 @@ def mean_of(values: "NDArray[np.float64]") -> tuple[float, float | None, float |
 def percentiles(
     by_sequence: "list[NDArray[np.float64]]", percents: Sequence[float]
 ) -> tuple[list[float], list[tuple[float, float] | None]]:
-    """Return percentiles over all values, and their 95 % intervals; None for each with one sequence.
+    """Return percentiles over all values, and their 95 % intervals; None for each with few sequences.
 
     The intervals are by bootstrap over whole sequences (Efron and Tibshirani 1993, section 13.3), with a seed of
     its own, so that the same trace gives the same interval.
     """
     pooled = np.percentile(np.concatenate(by_sequence), percents).tolist()
     count = len(by_sequence)
-    if count < 2:
+    if count < _MIN_SEQUENCES:
         return pooled, [None] * len(pooled)
     # Sorted once with the sequence each value is from, a resample only needs how often each sequence is drawn.
     values = np.concatenate(by_sequence)

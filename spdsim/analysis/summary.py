@@ -29,7 +29,7 @@ def summarize(trace: Trace, *, mean_acceptance: float | None = None) -> Report:
     """
     run, header = digest(trace), trace.header
     acceptance = run.acceptance if mean_acceptance is None else mean_acceptance
-    decoded = run.num_steps > 0
+    decoded = run.num_steps > 0 and float(run.times_s.sum()) > 0.0
     plain = _plain_times_s(run, header.baseline)
     headline_s = float(next(iter(plain.values())).sum())
     break_even, note = _break_even(run, headline_s) if decoded else (None, "nothing was decoded after the first token")
@@ -102,12 +102,17 @@ def _mean_s(seconds: "Floats") -> float | None:
 def _full_and_refill_s(run: Digest) -> tuple[float, float]:
     """Mean seconds of a full cycle, and of all fill cycles that one rejection costs.
 
-    The identity behind it: time = (K - 1) full + (R + 1) refill, per sequence.
+    The identity behind it: time = (K - 1) full + first fill + R refill, per sequence. The first fill also holds
+    the draft module's prefill, so it counts only where nothing was rejected.
     """
-    fill_s = sum(float(window.cycle_s[~window.is_full].sum()) for window in run.windows)
     full_s = sum(float(window.cycle_s[window.is_full].sum()) for window in run.windows)
-    refills = sum(window.num_rejections + 1 for window in run.windows if window.num_tokens > 1)
-    return full_s / run.num_steps, fill_s / refills
+    refills = sum(window.num_rejections for window in run.windows)
+    if refills:
+        refill_s = sum(window.refills_s() for window in run.windows) / refills
+    else:
+        fills = sum(window.num_tokens > 1 for window in run.windows)
+        refill_s = sum(float(window.cycle_s[~window.is_full].sum()) for window in run.windows) / fills
+    return full_s / run.num_steps, refill_s
 
 
 def _break_even(run: Digest, plain_total_s: float) -> tuple[float | None, str]:
@@ -134,7 +139,5 @@ def _sensitivities(run: Digest) -> tuple[Sensitivity, ...]:
         _, refill_s = _full_and_refill_s(run)
         saved = 0.01 * run.acceptance * refill_s * run.num_steps / time_s
         found.append(Sensitivity("acceptance", -saved))
-    found += [
-        Sensitivity(name, 0.01 * float(run.path.by_category_s[category]) / time_s) for name, category in _PARAMETERS
-    ]
+    found += [Sensitivity(name, 0.01 * float(run.path.driving_s[category]) / time_s) for name, category in _PARAMETERS]
     return tuple(found)

@@ -38,11 +38,12 @@ class CyclePath:
     """The critical path of all sequences, added up.
 
     levels_s: seconds of all cycles after `imbalance` and after each of `_ADDED`; the last is the decode time.
-    by_category_s: seconds on the critical path by category of `spdsim.analysis.causality`.
+    driving_s: seconds by category of `spdsim.analysis.causality` on the path that goes on through shared
+    devices: to first order, a category that gets x % longer makes the run longer by x % of its seconds.
     """
 
     levels_s: "Floats"
-    by_category_s: "Floats"
+    driving_s: "Floats"
 
     @classmethod
     def sum(cls, parts: "Iterable[CyclePath]") -> "CyclePath":
@@ -50,13 +51,13 @@ class CyclePath:
         all_parts = list(parts)
         return cls(
             np.sum([part.levels_s for part in all_parts], axis=0),
-            np.sum([part.by_category_s for part in all_parts], axis=0),
+            np.sum([part.driving_s for part in all_parts], axis=0),
         )
 
 
 def cycle_path(graph: Causality, decodings: list[Decoding]) -> CyclePath:
     """Walk the critical path of every sequence and add up what each cycle holds of each category."""
-    levels_s, by_category_s = np.zeros(1 + len(_ADDED)), np.zeros(NUM_CATEGORIES)
+    levels_s, driving_s = np.zeros(1 + len(_ADDED)), np.zeros(NUM_CATEGORIES)
     slowest = _slowest_stage_s(graph, decodings)
     for decoding, slowest_s in zip(decodings, slowest, strict=True):
         if not len(decoding.cycle_s):
@@ -64,9 +65,13 @@ def cycle_path(graph: Causality, decodings: list[Decoding]) -> CyclePath:
         cycle, category, seconds = critical_path(graph, decoding.last_span, decoding.begin_s)
         held = np.zeros((len(decoding.cycle_s), NUM_CATEGORIES))
         np.add.at(held, (np.maximum(cycle, 0), category), seconds)
-        by_category_s += held.sum(axis=0)
+        if (held[:, SHARING] > 0.0).any():
+            _, category, seconds = critical_path(graph, decoding.last_span, decoding.begin_s, through_devices=True)
+            driving_s += np.bincount(category, weights=seconds, minlength=NUM_CATEGORIES)
+        else:
+            driving_s += held.sum(axis=0)
         levels_s += _levels_s(held, slowest_s)
-    return CyclePath(levels_s, by_category_s)
+    return CyclePath(levels_s, driving_s)
 
 
 def waterfall(
@@ -75,8 +80,11 @@ def waterfall(
     """Return the steps from `num_stages` to the speedup over plain decoding.
 
     num_steps: tokens decoded, K - 1, over all sequences, in `num_cycles` cycles. plain_s: seconds that plain
-    decoding takes for them; stages_s: of that, what the stages compute.
+    decoding takes for them; stages_s: of that, what the stages compute. Stages that take no time leave nothing
+    to take apart: no steps then.
     """
+    if stages_s == 0.0:
+        return ()
     mean_stage_s = stages_s / num_stages * num_cycles / num_steps
     cycles_s = [plain_s / num_stages * num_cycles / num_steps, mean_stage_s, *path.levels_s]
     factors = [num_steps / num_cycles, *(before / after for before, after in pairwise(cycles_s))]

@@ -42,8 +42,6 @@ class Engine:
     def __init__(self, machine: Machine, trace: Trace, seed: int = 0) -> None:
         self._machine, self._trace = machine, trace
         self._compiler = Compiler(machine, trace, seed)
-        # One entry more for messages between workers on one device, which cross no link.
-        self._link_free_s = [0.0] * (len(machine.links) + 1)
 
     def decode(self, request: Request, start_s: float = 0.0) -> float:
         """Decode one sequence from `start_s` and return the time at which its last worker is done, in seconds.
@@ -64,7 +62,6 @@ class Engine:
         self._trace.begin_sequence()
         self._compiler.restart(request.number)
         self._tape = Tape(start(self._machine.layout, request.num_tokens), request.coins, self._compiler.steps_of)
-        self._link_free_s[:] = [start_s] * len(self._link_free_s)
         self._queues = {index: simpy.Resource(env) for index, link in enumerate(self._machine.links) if link.is_shared}
         self._devices = _shared_devices(env, self._machine)
 
@@ -74,7 +71,7 @@ class Engine:
         `now` is the worker's own clock. The common kinds of op are written out here, for a generator within
         this one would cost as much as the op itself.
         """
-        tape, trace, link_free_s = self._tape, self._trace, self._link_free_s
+        tape, trace, link_free_s = self._tape, self._trace, self._compiler.link_free_s
         device = self._devices.get(self._machine.workers[worker].device)
         to_site, to_cycle, to_position = trace.site.append, trace.cycle.append, trace.position.append
         to_start, to_end = trace.start_s.append, trace.end_s.append
@@ -140,8 +137,8 @@ class Engine:
         if link in self._queues:
             env.process(self._cross(env, link, transit_s, channel))
         else:
-            arrival = max(now, self._link_free_s[link]) + transit_s
-            self._link_free_s[link] = arrival
+            free_s = self._compiler.link_free_s
+            arrival = free_s[link] = max(now, free_s[link]) + transit_s
             channel.deliver(arrival)
         return now
 

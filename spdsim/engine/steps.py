@@ -65,20 +65,23 @@ class Compiler:
     """Turns the schedule's programs into steps, once for each shape of the state.
 
     channels: by (payload, source, destination). common_links: the links that more than one worker sends on,
-    so that the order of sending matters.
+    so that the order of sending matters. link_free_s: the time at which each link is free, and one entry more for
+    each edge within a device, which crosses no link and waits for no other.
     """
 
     def __init__(self, machine: Machine, trace: Trace, seed: int) -> None:
         self.channels: dict[tuple[str, int, int], Channel] = {}
         self.common_links = _common_links(machine)
+        self.link_free_s = [0.0] * len(machine.links)
         self._machine, self._trace, self._seed = machine, trace, seed
         self._programs: dict[tuple[bool, int, bool], Programs] = {}
         self._draws: list[Draws] = []
         self._sequence = 0
 
     def restart(self, sequence: int) -> None:
-        """Begin a sequence: empty channels and fresh draws."""
+        """Begin a sequence: idle links, empty channels and fresh draws."""
         self._sequence = sequence
+        self.link_free_s[:] = [0.0] * len(self.link_free_s)
         for draws in self._draws:
             draws.restart(sequence)
         for channel in self.channels.values():
@@ -111,7 +114,10 @@ class Compiler:
                     self._drawn(message.post, worker, f"post {payload}", to),
                     self._drawn(transit, worker, f"transit {payload}", to),
                 )
-                link = len(self._machine.links) if message.link is None else message.link
+                link = message.link
+                if link is None:
+                    link = len(self.link_free_s)
+                    self.link_free_s.append(0.0)
                 is_plain = draws == PostDraws(None, None) and link not in self.common_links
                 return (
                     SEND if is_plain else POST, offset,
