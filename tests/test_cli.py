@@ -195,6 +195,12 @@ def test_wrong_input_is_one_line_and_code_2_and_writes_nothing(words: list[str],
     assert list(tmp_path.iterdir()) == []
 
 
+def test_one_stage_is_called_plain_decoding() -> None:
+    """It has no draft rank on which the LM head could be."""
+    printed = spdsim("simulate", TUTORIAL, "--set", "partition.stages=1", "--no-timeline", COLUMNS="120").stdout
+    assert "tiny on 5 devices (gpu), 1 worker; 1 stage, plain decoding\n" in printed
+
+
 def test_a_trace_without_a_token_is_told_with_its_file(saved: Path, tmp_path: Path) -> None:
     """Each line is fine by itself; what is missing is told only by the whole."""
     header, *spans = (saved / "trace.jsonl").read_text(encoding="utf-8").splitlines()

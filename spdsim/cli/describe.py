@@ -24,6 +24,8 @@ def lines(scenario: "Scenario", machine: "Machine") -> list[str]:
     workers = _plural(len(machine.workers), "worker")
     devices = f"{_plural(len(machine.devices), 'device')} ({scenario.devices.gpu.name}), {workers}"
     schedule = f"LM head {_LM_HEAD[layout.lm_head]}, verification lag {layout.verification_lag}"
+    if layout.num_stages == 1:
+        schedule = "plain decoding"
     tokens = workload.new_tokens if isinstance(workload.new_tokens, int) else f"up to {workload.max_new_tokens}"
     return [
         f"{scenario.model.name} on {devices}; {_plural(layout.num_stages, 'stage')}, {schedule}",
