@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from spdsim.acceptance import max_tokens, toss
+from spdsim.acceptance import max_tokens, mean_acceptance, toss
 from spdsim.engine import Request, decode_all
 from spdsim.machine import Machine
 from spdsim.scenario import Scenario, acceptance_of, output_tokens, scenario_sha256
@@ -22,11 +22,13 @@ def simulate(
     machine = machine_of(scenario) if machine is None else machine
     trace = Trace(_header(scenario, machine))
     per_replication = scenario.workload.sequences
-    requests = [
-        [_request(scenario, machine, first + i) for i in range(per_replication)]
+    replications = (
+        (_request(scenario, machine, first + i) for i in range(per_replication))
         for first in range(0, scenario.replications * per_replication, per_replication)
-    ]
-    decode_all(machine, trace, requests, scenario.seed, progress)
+    )
+    for done in decode_all(machine, trace, replications, scenario.seed):
+        if progress is not None:
+            progress(done, scenario.replications)
     return trace
 
 
@@ -47,4 +49,5 @@ def _header(scenario: Scenario, machine: Machine) -> TraceHeader:
         workers=tuple(WorkerInfo(w.index, w.role, machine.devices[w.device]) for w in machine.workers),
         scenario_sha256=scenario_sha256(scenario),
         baseline=ONE_DEVICE if machine.fits_one_device else PLAIN_PIPELINE,
+        mean_acceptance=mean_acceptance(acceptance_of(scenario), machine.layout.capacity),
     )  # fmt: skip

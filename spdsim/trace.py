@@ -39,7 +39,7 @@ class TraceHeader:
 
     source: who wrote it. method: the schedule ("spd"). clock: what `start_s` counts from.
     baseline: what the headline speedup is over, `ONE_DEVICE` or, where the model does not fit one,
-        `PLAIN_PIPELINE`.
+        `PLAIN_PIPELINE`. mean_acceptance: what was assumed of the drafts in the long run, if anything was.
     """
 
     source: Source
@@ -50,6 +50,7 @@ class TraceHeader:
     scenario_sha256: str = ""
     clock: str = "seconds since the start of the replication"
     baseline: str = ONE_DEVICE
+    mean_acceptance: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,8 @@ def read_trace(path: str | os.PathLike[str]) -> Trace:
 
 
 def _lines(trace: Trace) -> Iterator[str]:
-    header = {"format": FORMAT, "version": VERSION, **asdict(trace.header), "num_spans": len(trace)}
+    known = {key: value for key, value in asdict(trace.header).items() if value is not None}
+    header = {"format": FORMAT, "version": VERSION, **known, "num_spans": len(trace)}
     yield json.dumps(header) + "\n"
     # One json.dumps a span would cost several times the rest, and spans differ in four numbers only.
     affixes = [_affixes(site) for site in trace.sites]
@@ -126,7 +127,7 @@ class _Reader:
     def header(self, document: dict[str, Any]) -> TraceHeader:
         if document.get("format") != FORMAT:
             raise self.error(f'format is {_shown(document.get("format"))}: must be "{FORMAT}"')
-        if document.get("version") != VERSION:
+        if document.get("version") != VERSION or isinstance(document["version"], bool):
             raise self.error(f"version is {_shown(document.get('version'))}: this spdsim reads version {VERSION}")
         source: Any = document.get("source")
         if source not in get_args(Source):
@@ -140,6 +141,7 @@ class _Reader:
             self.text(document, "scenario_sha256", ""),
             self.text(document, "clock", "seconds"),
             self.text(document, "baseline", ONE_DEVICE),
+            self.fraction(document, "mean_acceptance"),
         )
 
     def workers(self, entries: object) -> tuple[WorkerInfo, ...]:
@@ -221,6 +223,12 @@ class _Reader:
             return value
         rule = f"an integer of at least {low}" if high is None else f"an integer from {low} to {high}"
         raise self.error(f"{key} is {_shown(value)}: must be {rule}")
+
+    def fraction(self, document: dict[str, Any], key: str) -> float | None:
+        value = document.get(key)
+        if value is None or ((type(value) is float or type(value) is int) and 0.0 <= value <= 1.0):
+            return value
+        raise self.error(f"{key} is {_shown(value)}: must be a number from 0 to 1")
 
     def seconds(self, document: dict[str, Any], key: str) -> float:
         value = document.get(key)

@@ -86,7 +86,7 @@ def run(
     trace = empty_trace(machine)
     length = num_tokens + machine.layout.capacity + 1
     requests = [[Request(s, num_tokens, toss(acceptance, seed, s, length))] for s in range(num_sequences)]
-    decode_all(machine, trace, requests, seed)
+    assert list(decode_all(machine, trace, requests, seed))
     return trace
 
 

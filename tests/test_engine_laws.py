@@ -174,8 +174,8 @@ def test_a_sequence_is_the_same_whatever_ran_before_it() -> None:
     m = machine(Layout(3), forward=Gamma(1.0, 0.2), draft=LogNormal(0.8, 0.3))
     coins = toss(Bernoulli(0.7), 0, 1, 40)
     alone, after = empty_trace(m), empty_trace(m)
-    decode_all(m, alone, [[Request(1, 30, coins)]])
-    decode_all(m, after, [[Request(0, 30, toss(Bernoulli(0.7), 0, 0, 40))], [Request(1, 30, coins)]])
+    assert list(decode_all(m, alone, [[Request(1, 30, coins)]]))
+    assert list(decode_all(m, after, [[Request(0, 30, toss(Bernoulli(0.7), 0, 0, 40))], [Request(1, 30, coins)]]))
     assert list(alone.end_s) == list(after.end_s[after.sequence_starts[1] :])
 
 
@@ -296,7 +296,7 @@ def test_sequences_of_a_replication_follow_each_other() -> None:
     m = machine(Layout(2), **BUSY)
     trace = empty_trace(m)
     coins = Coins([True] * 20)
-    decode_all(m, trace, [[Request(0, 5, coins), Request(1, 5, coins)], [Request(2, 5, coins)]])
+    assert list(decode_all(m, trace, [[Request(0, 5, coins), Request(1, 5, coins)], [Request(2, 5, coins)]]))
     first, second, third = (list(trace.spans(s)) for s in range(3))
     assert min(s.start_s for s in second) == max(s.end_s for s in first)
     assert min(s.start_s for s in third) == 0.0

@@ -35,7 +35,7 @@ def printed(report: Report, width: int, *, colour: bool = False, file: io.String
     )  # fmt: skip
     print_report(
         report, console, title="h100x8.yaml", scenario_lines=["Llama-3.1-70B on 8 H100 SXM", "7 stages, lag 0"],
-        origins=ORIGINS, warnings=["the acceptance is assumed"], mean_acceptance=0.8,
+        origins=ORIGINS, warnings=["the acceptance is assumed"],
     )  # fmt: skip
     return file.getvalue()
 

@@ -111,7 +111,9 @@ class Oracle:
 
     @cached_property
     def plain_s(self) -> float:
-        """Time of plain decoding with the useful forward passes and verifications."""
+        """Time of plain decoding with the useful forward passes and verifications; one stage is plain decoding."""
+        if self.machine.layout.num_stages == 1:
+            return self.time_s
         return self.useful_s("forward") + self.useful_s("verify")
 
     def useful_s(self, op: str) -> float:

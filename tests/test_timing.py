@@ -305,7 +305,18 @@ def test_no_task_and_no_edge_of_the_schedule_is_forgotten(
 # Memory
 
 
-def test_a_cut_that_overfills_a_device_is_hypothetical_and_says_what_would_fit() -> None:
+def test_a_cut_that_overfills_a_device_is_refused_and_says_what_would_fit() -> None:
+    """70B with all of its stages on one of two devices; together the two would have room enough."""
+    path = Path(__file__).parent.parent / "scenarios" / "h100x8.yaml"
+    with pytest.raises(ScenarioError) as caught:
+        load_scenario(path, ["devices.count=2"])
+    assert str(caught.value).endswith(
+        "partition does not fit the devices: device 1 would need 139.2 GB and has 85.9 GB: 53.3 GB too much; "
+        "3 devices would fit"
+    )
+
+
+def test_one_stage_that_overfills_a_device_is_hypothetical_and_says_what_would_fit() -> None:
     """70B on one of eight devices: 137.5 GB of layers and cache, twice 2.1 GB of tables."""
     path = Path(__file__).parent.parent / "scenarios" / "h100x8.yaml"
     machine = machine_of(load_scenario(path, ["partition.stages=1"]))

@@ -13,6 +13,7 @@ from spdsim.analysis.decoding import Decoding, decodings
 from spdsim.analysis.fate import USEFUL, fates
 from spdsim.analysis.hops import Hops, hops
 from spdsim.analysis.shares import Ledger, spent_by_worker
+from spdsim.analysis.soundness import check_header, check_spans
 from spdsim.analysis.waterfall import CyclePath, cycle_path
 from spdsim.errors import TraceError
 from spdsim.trace import Trace
@@ -44,8 +45,13 @@ class Digest:
 
     @property
     def num_tokens(self) -> int:
-        """Verified tokens of the sequences that decoded any after y_1."""
-        return sum(window.num_tokens for window in self.windows if window.num_tokens > 1)
+        """Verified tokens, y_1 of each sequence included."""
+        return sum(window.num_tokens for window in self.windows)
+
+    @property
+    def tokens_per_cycle(self) -> float:
+        """Verified tokens of the sequences that decoded any after y_1, over the cycles."""
+        return sum(window.num_tokens for window in self.windows if window.num_tokens > 1) / self.num_cycles
 
     @property
     def steps(self) -> "Floats":
@@ -78,10 +84,11 @@ class Digest:
 def digest(trace: Trace) -> Digest:
     """Return the digest of `trace`.
 
-    Raises TraceError for a trace without spans or with a sequence whose first token is missing.
+    Raises TraceError for a trace without spans, or with spans that cannot be those of whole runs.
     """
     if not len(trace):
         raise TraceError("the trace holds no span: nothing to report")
+    check_header(trace.header)
     pieces = [_digest_piece(trace.select(first, last), first) for first, last in _pieces(trace)]
     return Digest(
         trace.header.num_stages,
@@ -109,6 +116,7 @@ def _digest_piece(piece: Trace, first_sequence: int) -> Digest:
     graph = causality(piece)
     windows = decodings(piece, graph, first_sequence)
     fate = fates(piece)
+    check_spans(piece, graph, fate, first_sequence)
     return Digest(
         piece.header.num_stages, windows,
         _useful_s(graph, fate, "forward", len(windows)), _useful_s(graph, fate, "verify", len(windows)),

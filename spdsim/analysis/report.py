@@ -118,6 +118,7 @@ class Report:
     speedup: Speedup | None
     baselines: tuple[Baseline, ...]
     closed_form_speedup: float | None
+    mean_acceptance: float | None
     measured_acceptance: float | None
     break_even_acceptance: float | None
     break_even_note: str

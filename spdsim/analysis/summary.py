@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 _PARAMETERS = (("stage", FORWARD), ("draft", DRAFT), ("verify", VERIFY), ("link", LINK), ("host", HOST))
 
 
-def summarize(trace: Trace, *, mean_acceptance: float | None = None) -> Report:
+def summarize(trace: Trace) -> Report:
     """Return every figure of `trace`.
 
-    mean_acceptance: what the scenario assumes in the long run, for the closed form; None takes the measured one.
-    Raises TraceError for a trace without spans or with a sequence whose first token is missing.
+    The closed form is for the mean acceptance that the trace's header names, or else for the measured one.
+    Raises TraceError for a trace without spans, or with spans that cannot be those of whole runs.
     """
     run, header = digest(trace), trace.header
-    acceptance = run.acceptance if mean_acceptance is None else mean_acceptance
+    acceptance = run.acceptance if header.mean_acceptance is None else header.mean_acceptance
     decoded = run.num_steps > 0 and float(run.times_s.sum()) > 0.0
     plain = _plain_times_s(run, header.baseline)
     headline_s = float(next(iter(plain.values())).sum())
@@ -45,9 +45,10 @@ def summarize(trace: Trace, *, mean_acceptance: float | None = None) -> Report:
         baselines=_baselines(run, plain) if decoded else (),
         closed_form_speedup=None if acceptance is None or not decoded
         else theory.speedup(header.num_stages, acceptance, header.verification_lag),
-        measured_acceptance=run.acceptance, break_even_acceptance=break_even, break_even_note=note,
-        tokens_per_cycle=run.num_tokens / run.num_cycles if decoded else None,
-        equivalent_accept_length=header.num_stages * run.num_tokens / run.num_cycles if decoded else None,
+        mean_acceptance=header.mean_acceptance, measured_acceptance=run.acceptance,
+        break_even_acceptance=break_even, break_even_note=note,
+        tokens_per_cycle=run.tokens_per_cycle if decoded else None,
+        equivalent_accept_length=header.num_stages * run.tokens_per_cycle if decoded else None,
         cycle_s=_cycle_times(run) if decoded else None,
         sensitivities=_sensitivities(run) if decoded else (),
         waterfall=waterfall(
@@ -59,10 +60,10 @@ def summarize(trace: Trace, *, mean_acceptance: float | None = None) -> Report:
 
 def _plain_times_s(run: Digest, headline: str) -> dict[str, "Floats"]:
     """Seconds by sequence that plain decoding takes for the same tokens with the same durations, headline first."""
+    if run.num_stages == 1:
+        return {ONE_DEVICE: run.times_s}  # a pipeline of one stage is plain decoding
     one_device = run.stages_s + run.lm_head_s
-    times = {ONE_DEVICE: one_device}
-    if run.num_stages > 1:
-        times[PLAIN_PIPELINE] = one_device + run.steps * run.hops.total_s
+    times = {ONE_DEVICE: one_device, PLAIN_PIPELINE: one_device + run.steps * run.hops.total_s}
     return {name: times[name] for name in sorted(times, key=lambda name: name != headline)}
 
 

@@ -78,7 +78,7 @@ def _run(scenario: "Scenario", machine: "Machine", *, is_watched: bool) -> "tupl
 
     with LateProgress(is_watched) as progress:
         trace = run(scenario, machine=machine, progress=progress)
-    return trace, summarize(trace, mean_acceptance=_mean_acceptance(scenario))
+    return trace, summarize(trace)
 
 
 def _write(
@@ -102,7 +102,7 @@ def _write(
 
 
 def _show(scenario: "Scenario", machine: "Machine", trace: "Trace", report: "Report", window: "Window | None") -> None:
-    """Print the report, and below it the timeline if a window is given."""
+    """Print the report, and in it the timeline if a window is given."""
     from spdsim.cli import describe
     from spdsim.cli.screen import Screen, drawing
     from spdsim.render.report import print_report
@@ -112,16 +112,5 @@ def _show(scenario: "Scenario", machine: "Machine", trace: "Trace", report: "Rep
     picture = drawing(screen, trace, window) if window else None
     print_report(
         report, screen, title=describe.title(scenario), scenario_lines=describe.lines(scenario, machine),
-        origins=machine.origins, warnings=machine.warnings, mean_acceptance=_mean_acceptance(scenario),
+        origins=machine.origins, warnings=machine.warnings, timeline=picture,
     )  # fmt: skip
-    if picture is not None:
-        screen.print()
-        screen.print(picture)
-
-
-def _mean_acceptance(scenario: "Scenario") -> float:
-    """The acceptance that the scenario assumes in a long run, for the closed form."""
-    from spdsim.acceptance import mean_acceptance
-    from spdsim.scenario import acceptance_of, layout_of
-
-    return mean_acceptance(acceptance_of(scenario), layout_of(scenario).capacity)

@@ -9,7 +9,7 @@ for SimPy's clock before it touches what is shared: a device with several worker
 So a stage step costs two or three events, and times are sums that do not depend on the order of events.
 """
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -166,17 +166,15 @@ def _shared_devices(env: simpy.Environment, machine: Machine) -> dict[int, Share
 
 
 def decode_all(
-    machine: Machine, trace: Trace, replications: Sequence[Sequence[Request]], seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
-) -> None:  # fmt: skip
+    machine: Machine, trace: Trace, replications: Iterable[Iterable[Request]], seed: int = 0
+) -> Iterator[int]:
     """Decode every replication's requests, one after another, each replication from time 0.
 
-    `progress` is called with (replications done, replications in all).
+    Yields the number of replications that are done after each; the work is done as they are asked for.
     """
     engine = Engine(machine, trace, seed)
     for done, requests in enumerate(replications, start=1):
         now_s = 0.0
         for request in requests:
             now_s = engine.decode(request, now_s)
-        if progress is not None:
-            progress(done, len(replications))
+        yield done

@@ -70,22 +70,22 @@ def baselines(report: Report, look: Look) -> RenderableType:
     return table
 
 
-def facts(report: Report, mean_acceptance: float | None, look: Look) -> Table:
+def facts(report: Report, look: Look) -> Table:
     """Return what else describes the run, a line each."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style=look.style("dim"), no_wrap=True)
     table.add_column()
-    for name, value in _facts(report, mean_acceptance, look):
+    for name, value in _facts(report, look):
         table.add_row(name, value)
     return table
 
 
-def _facts(report: Report, mean_acceptance: float | None, look: Look) -> Iterator[tuple[str, str]]:
+def _facts(report: Report, look: Look) -> Iterator[tuple[str, str]]:
     if report.closed_form_speedup is not None:
         beside = f"; here {look.factor(report.speedup.mean)}" if report.speedup else ""
         yield "law's speedup", f"{look.factor(report.closed_form_speedup)} with equal stages and all else free{beside}"
     if report.measured_acceptance is not None:
-        yield "acceptance", _acceptance(report.measured_acceptance, mean_acceptance)
+        yield "acceptance", _acceptance(report.measured_acceptance, report.mean_acceptance)
     yield "break-even", _break_even(report, look)
     if report.tokens_per_cycle is not None:
         yield "tokens per cycle", significant(report.tokens_per_cycle)

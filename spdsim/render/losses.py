@@ -42,6 +42,8 @@ def waterfall(report: Report, width: int, look: Look) -> Group:
 
 def largest_loss(report: Report, look: Look) -> str:
     """Return one sentence that names the largest loss and one that says what would change it."""
+    if report.num_stages == 1:
+        return "One stage is plain decoding: there is nothing to gain and nothing to lose."
     losses = [step for step in report.waterfall if step.factor < 1 - _LEAST_FACTOR]
     if not losses:
         return "Nothing is lost: every step keeps the speedup or adds to it."

@@ -29,12 +29,12 @@ def print_report(
     scenario_lines: Sequence[str] = (),
     origins: Sequence[Origin] = (),
     warnings: Sequence[str] = (),
-    mean_acceptance: float | None = None,
+    timeline: RenderableType | None = None,
 ) -> None:
     """Print `report` on `console`.
 
     scenario_lines: what was simulated, a line each. origins: where its numbers come from.
-    warnings: what may be wrong with it. mean_acceptance: that of the scenario, where there is one.
+    warnings: what may be wrong with it. timeline: a picture of the run, already drawn.
     """
     look = Look.of(console)
     width = min(console.width, 120)
@@ -44,17 +44,17 @@ def print_report(
         headline(report, look),
         *(Text.assemble(("Warning: ", look.style("bold yellow")), warning) for warning in warnings),
     ]
-    for part in (*top, *_parts(report, origins, mean_acceptance, width, look)):
+    for part in (*top, *_parts(report, origins, timeline, width, look)):
         console.print(Trimmed(part))
 
 
 def _parts(
-    report: Report, origins: Sequence[Origin], mean_acceptance: float | None, width: int, look: Look
+    report: Report, origins: Sequence[Origin], timeline: RenderableType | None, width: int, look: Look
 ) -> Iterator[RenderableType]:
     if report.baselines:
         yield baselines(report, look)
         yield ""
-    yield facts(report, mean_acceptance, look)
+    yield facts(report, look)
     if report.waterfall:
         yield from _heading("Where the speedup goes", look)
         yield waterfall(report, width, look)
@@ -64,6 +64,9 @@ def _parts(
     if report.workers:
         yield from _heading("How the workers spend their time", look)
         yield workers(report, width, look)
+    if timeline is not None:
+        yield ""
+        yield timeline
     if origins:
         yield from _heading("What the numbers rest on", look)
         yield _origins(origins, look)

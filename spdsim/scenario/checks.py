@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from spdsim.scenario.acceptance import Replay
 from spdsim.scenario.durations import AnyTaskKind, takes_time
-from spdsim.scenario.memory import device_bytes, devices_that_fit, show_bytes
+from spdsim.scenario.memory import device_bytes, devices_that_fit, fits, show_bytes, stages_that_fit
 from spdsim.scenario.model import Scenario
 from spdsim.scenario.problems import Problem
 from spdsim.scenario.source import show
@@ -118,3 +118,20 @@ def _memory(scenario: Scenario) -> Iterator[Problem]:
         enough = devices_that_fit(scenario)
         remedy = "no number of these would fit" if enough is None else f"{enough} devices would fit"
         yield Problem(("model",), state, f"{show_bytes(needed - there)} too much; {remedy}")
+    elif scenario.partition.stages > 1 and not fits(scenario):
+        yield _overfull(scenario, gpu.memory_bytes)
+
+
+def _overfull(scenario: Scenario, memory_bytes: float) -> Problem:
+    """The fullest device's problem. One stage is let through, with a warning: it is plain decoding, to compare with."""
+    held = device_bytes(scenario)
+    worst = held.index(max(held))
+    room = f"device {worst} would need {show_bytes(held[worst])} and has {show_bytes(memory_bytes)}"
+    stages, devices = stages_that_fit(scenario), devices_that_fit(scenario)
+    ways = [f"{stages} stages" if stages else "", f"{devices} devices" if devices else ""]
+    remedy = " or ".join(way for way in ways if way)
+    over = show_bytes(held[worst] - memory_bytes)
+    return Problem(
+        ("partition",), f"does not fit the devices: {room}",
+        f"{over} too much; {remedy + ' would fit' if remedy else 'no number of these would fit'}",
+    )  # fmt: skip
