@@ -13,7 +13,7 @@ from spdsim.schedules.ops import Payload, Task
 from spdsim.schedules.spd import Layout, Role
 
 Sharing = Literal["turns", "bandwidth"]
-OriginKind = Literal["measured", "published", "datasheet", "assumed", "derived"]
+OriginKind = Literal["measured", "published", "datasheet", "assumed"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,8 @@ FACTORS = {
 
 ORIGINS = (
     Origin("acceptance", "assumed", "no published figure for this model"),
-    Origin("stage", "derived", "bytes over achieved bandwidth"),
-    Origin("draft", "derived", "bytes over achieved bandwidth"),
+    Origin("stage", "published", "bytes over achieved bandwidth"),
+    Origin("draft", "published", "bytes over achieved bandwidth"),
     Origin("H100 SXM memory bandwidth", "datasheet", "NVIDIA H100 data sheet, 3.35 TB/s"),
 )
 

