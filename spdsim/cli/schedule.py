@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from spdsim.schedules.spd import Control, LmHead
+from spdsim.schedules.options import Control, LmHead
 
 
 def schedule(

@@ -17,14 +17,11 @@ project's generalisation of it.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from spdsim.errors import ScheduleError
 from spdsim.schedules.ops import Compute, Op, Recv, Send, Verdict
-
-LmHead = Literal["draft_rank", "last_stage", "sharded", "own_device"]
-Control = Literal["early", "late"]
-Role = Literal["draft", "stage", "head"]
+from spdsim.schedules.options import Control, LmHead, Role
 
 PROMPT = -1
 """The position that stands for the whole prompt (prefill, cycle -1)."""

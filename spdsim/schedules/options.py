@@ -1,0 +1,12 @@
+"""The names of the schedule's options: apart, so that a command line can offer them without the schedule itself."""
+
+from typing import Literal
+
+LmHead = Literal["draft_rank", "last_stage", "sharded", "own_device"]
+"""Who turns the last hidden state into the target's distribution."""
+
+Control = Literal["early", "late"]
+"""When the draft rank sends draft and verdict: at once, or after its bookkeeping."""
+
+Role = Literal["draft", "stage", "head"]
+"""What a worker is."""
