@@ -71,9 +71,9 @@ def test_same_seed_same_bytes_and_another_seed_others() -> None:
 def test_a_single_token_has_no_decode_figures() -> None:
     """At K = 1 nothing is decoded after the prefill: null, and no failure."""
     document = strict(spdsim("simulate", TUTORIAL, "--set", "workload.new_tokens=1", "--json", "-").stdout)
-    assert [document[key] for key in ("tokens_per_s", "time_per_token_s", "speedup", "closed_form_speedup")] == [
-        None
-    ] * 4
+    assert [document[key] for key in ("tokens_per_s", "time_per_token_s", "speedup", "cycle_s")] == [None] * 4
+    # The law is the scenario's, not the run's.
+    assert document["closed_form_speedup"] == pytest.approx(2.5)
     printed = spdsim("simulate", TUTORIAL, "--set", "workload.new_tokens=1")
     assert (printed.returncode, "Traceback" in printed.stderr) == (0, False)
 
@@ -225,7 +225,8 @@ def test_a_window_outside_the_run_is_refused_and_nothing_is_written(tmp_path: Pa
     assert done.stderr.startswith("spdsim: error: ")
 
 
-def test_ctrl_c_leaves_no_file_and_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("wish", [signal.SIGINT, signal.SIGTERM])
+def test_a_wish_to_stop_leaves_no_file_and_one_line(wish: signal.Signals, tmp_path: Path) -> None:
     """In the middle of a long run, with output files reserved."""
     command = [sys.executable, "-m", "spdsim", "simulate", TUTORIAL, "--replications", "1000000", "--trace", "t.jsonl"]
     with subprocess.Popen(command, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True) as process:
@@ -233,7 +234,7 @@ def test_ctrl_c_leaves_no_file_and_one_line(tmp_path: Path) -> None:
         while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
             time.sleep(0.05)
         time.sleep(0.5)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(wish)
         _, stderr = process.communicate(timeout=60.0)
     assert (process.returncode, stderr) == (130, "spdsim: stopped, nothing written\n")
     assert list(tmp_path.iterdir()) == []

@@ -140,8 +140,11 @@ def test_break_even_says_when_there_is_none() -> None:
 
 
 def test_figures_that_do_not_exist_are_none() -> None:
-    """K = 1: only the time to the first token is known."""
-    document = summarize(run(machine(Layout(4), prefill=1.0), 1)).to_document()
+    """K = 1: only the time to the first token is known, and the law, which is of the scenario."""
+    trace = run(machine(Layout(4), prefill=1.0), 1)
+    trace.header = replace(trace.header, mean_acceptance=0.8)
+    document = summarize(trace).to_document()
+    assert document["closed_form_speedup"] == pytest.approx(2.5)
     for key in (
         "tokens_per_s",
         "time_per_token_s",

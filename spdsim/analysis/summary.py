@@ -43,7 +43,7 @@ def summarize(trace: Trace) -> Report:
         time_per_token_s=_time_per_token(run) if decoded else None,
         speedup=_speedup(run, plain) if decoded else None,
         baselines=_baselines(run, plain) if decoded else (),
-        closed_form_speedup=None if acceptance is None or not decoded
+        closed_form_speedup=None if acceptance is None
         else theory.speedup(header.num_stages, acceptance, header.verification_lag),
         mean_acceptance=header.mean_acceptance, measured_acceptance=run.acceptance,
         break_even_acceptance=break_even, break_even_note=note,
