@@ -6,7 +6,7 @@ another clock. Knows numbers (`Machine`), not models, GPUs or files.
 Time. A worker has a clock of its own that may run ahead of SimPy's where it touches only what is its own: it
 posts messages on a private link, whose arrival is known at once, and takes those that have been sent. It waits
 for SimPy's clock before it touches what is shared: a device with several workers, a link with several senders.
-So a stage step costs two or three events, and times are sums that do not depend on the order of events.
+So a stage step costs about one event, and times are sums that do not depend on the order of events.
 """
 
 from collections.abc import Generator, Iterable, Iterator
