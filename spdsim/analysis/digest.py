@@ -116,11 +116,12 @@ def _digest_piece(piece: Trace, first_sequence: int) -> Digest:
     graph = causality(piece)
     windows = decodings(piece, graph, first_sequence)
     fate = fates(piece)
+    num_workers = len(piece.header.workers)
     check_spans(piece, graph, fate, first_sequence)
     return Digest(
         piece.header.num_stages, windows,
         _useful_s(graph, fate, "forward", len(windows)), _useful_s(graph, fate, "verify", len(windows)),
-        hops(graph), cycle_path(graph, windows), spent_by_worker(graph, fate, windows, len(piece.header.workers)),
+        hops(graph, num_workers), cycle_path(graph, windows), spent_by_worker(graph, fate, windows, num_workers),
     )  # fmt: skip
 
 

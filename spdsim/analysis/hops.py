@@ -49,13 +49,12 @@ class Hops:
         return float((crossing_s + self.posted_s / np.maximum(self.count, 1.0))[used].sum())
 
 
-def hops(graph: Causality) -> Hops:
-    """Return the hops of the decode cycles."""
+def hops(graph: Causality, num_workers: int) -> Hops:
+    """Return the hops of the decode cycles, by each of `num_workers` workers."""
     receipts = _from_stage_to_stage(graph)
     posting, worker = graph.posting[receipts], graph.worker[receipts]
     crossing_s = graph.end_s[receipts] - graph.end_s[posting]
     waited = graph.is_wait[receipts]
-    num_workers = int(graph.worker.max()) + 1
     shortest_s = np.full(num_workers, np.inf)
     np.minimum.at(shortest_s, worker, crossing_s)
 
