@@ -291,6 +291,14 @@ def test_a_message_that_is_never_sent_is_reported_as_a_deadlock(monkeypatch: pyt
         Engine(m, empty_trace(m)).decode(Request(0, 5, Coins([True] * 10)))
 
 
+@pytest.mark.parametrize("num_stages", [1, 4])
+def test_what_was_not_drafted_is_never_rejected(num_stages: int) -> None:
+    """y_1 comes from the prefill, and one stage drafts nothing: no rollback follows, whatever the coins say."""
+    trace = run(machine(Layout(num_stages), rollback=1.0), 6, 20, Bernoulli(0.0))
+    rollbacks = {span.cycle for span in trace.spans() if span.op == "rollback"}
+    assert rollbacks == (set() if num_stages == 1 else {4, 8, 12, 16})
+
+
 def test_sequences_of_a_replication_follow_each_other() -> None:
     """The second sequence begins when the last worker is done with the first."""
     m = machine(Layout(2), **BUSY)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from spdsim.acceptance import Coins
 from spdsim.engine.steps import Programs
 from spdsim.schedules.ops import Verdict
-from spdsim.schedules.spd import PipelineState, advance, verdict_position
+from spdsim.schedules.spd import PipelineState, advance
 
 _ACCEPTED, _REJECTED = Verdict(accepted=True), Verdict(accepted=False)
 
@@ -30,10 +30,13 @@ class Tape:
         if self._coins.fixed is None and state.in_flight and state.layout.num_stages > 1:
             drafted = state.in_flight[0] + 1
             self.accepted[drafted] = self._coins.accepts(drafted, len(state.in_flight))
-        position = verdict_position(state)
-        # With one stage nothing is drafted: every verdict is the target's own token.
-        is_accepted = position is None or state.layout.num_stages == 1 or self.accepted[position]
-        self._state = advance(state, None if position is None else _ACCEPTED if is_accepted else _REJECTED)
+        if not state.is_full:
+            self._state = advance(state, None)
+        else:
+            # Neither y_1 nor, with one stage, any token was drafted: they are the target's own, and stand.
+            is_own = state.cycle < 0 or state.layout.num_stages == 1
+            is_accepted = is_own or self.accepted[state.oldest + 1]
+            self._state = advance(state, _ACCEPTED if is_accepted else _REJECTED)
         self._append()
 
     def _append(self) -> None:

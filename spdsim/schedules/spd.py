@@ -158,21 +158,22 @@ def advance(state: PipelineState, verdict: Verdict | None) -> PipelineState:
     A full cycle (and the prefill, whose verdict carries y_1) needs a verdict, a fill cycle has none.
     Raises ScheduleError where the two do not match, or when decoding has ended.
     """
-    if state.is_done:
-        raise ScheduleError(f"cycle {state.cycle}: decoding has ended, no cycle follows")
-    if state.is_full != (verdict is not None):
-        need = "needs a verdict" if state.is_full else "is a fill cycle and has no verdict"
-        raise ScheduleError(f"cycle {state.cycle} {need}")
+    layout, max_tokens, end_tokens, in_flight, committed, cycle, _, ended = state
+    if ended or committed >= max_tokens:
+        raise ScheduleError(f"cycle {cycle}: decoding has ended, no cycle follows")
+    is_full = cycle < 0 or len(in_flight) == layout.capacity
+    if is_full != (verdict is not None):
+        need = "needs a verdict" if is_full else "is a fill cycle and has no verdict"
+        raise ScheduleError(f"cycle {cycle} {need}")
     if verdict is None:
-        newest, oldest, committed, rejected, ended = state.in_flight[0] + 1, state.oldest, state.committed, False, False
-    else:
-        oldest = state.oldest + 1
-        newest = state.in_flight[0] + 1 if verdict.accepted and state.cycle >= 0 else oldest
-        committed, rejected, ended = state.committed + 1, not verdict.accepted, verdict.token in state.end_tokens
-    in_flight = range(newest, oldest - 1, -1)
+        grown = range(in_flight[0] + 1, in_flight[-1] - 1, -1)
+        return PipelineState(layout, max_tokens, end_tokens, grown, committed, cycle + 1)
+    oldest = in_flight[-1] + 1 if in_flight else PROMPT + 1
+    newest = in_flight[0] + 1 if in_flight and verdict.accepted else oldest
     return PipelineState(
-        state.layout, state.max_tokens, state.end_tokens, in_flight, committed, state.cycle + 1, rejected, ended
-    )
+        layout, max_tokens, end_tokens, range(newest, oldest - 1, -1), committed + 1, cycle + 1,
+        not verdict.accepted, verdict.token in end_tokens,
+    )  # fmt: skip
 
 
 def program(state: PipelineState, worker: int) -> tuple[Op, ...]:
