@@ -8,8 +8,9 @@ from spdsim.scenario.durations import AnyTaskKind, takes_time
 from spdsim.scenario.memory import device_bytes, devices_that_fit, fits, show_bytes, stages_that_fit
 from spdsim.scenario.model import Scenario
 from spdsim.scenario.problems import Problem
+from spdsim.scenario.profile import Profile
 from spdsim.scenario.source import show
-from spdsim.scenario.times import Profile, ProfileTimes, Roofline
+from spdsim.scenario.times import ProfileTimes, Roofline
 from spdsim.scenario.workload import UniformLength
 
 

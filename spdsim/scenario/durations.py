@@ -110,7 +110,11 @@ class MessageTime(Part):
     """What a message costs, where it is not the link's figures that say so."""
 
     post_s: AnyDraw | None = Field(default=None, description="Seconds of the sender's host; null: the link's.")
+    inter_node_post_s: AnyDraw | None = Field(default=None, description="The same between nodes; null: as post_s.")
     transit_s: AnyDraw | None = Field(default=None, description="Seconds on the way; null: from the link's figures.")
+    receive_s: Seconds | None = Field(
+        default=None, description="Seconds of the receiver's host for each tensor; null: the link's."
+    )
 
 
 class MessageTimes(Part):
@@ -121,6 +125,14 @@ class MessageTimes(Part):
     draft: MessageTime = MessageTime()
     verdict: MessageTime = MessageTime()
     partial: MessageTime = MessageTime()
+
+
+class ControlTime(Part):
+    """Host time of whoever tells stage 0 what to run next, once in every cycle, before that message leaves."""
+
+    per_cycle_s: Seconds = Field(default=0.0, description="Whatever the number of workers.")
+    per_worker_s: Seconds = Field(default=0.0, description="For each worker, the draft rank too.")
+    per_node_s: Seconds = Field(default=0.0, description="For each node after the first.")
 
 
 def distribution(draw: Draw) -> Distribution:

@@ -13,7 +13,10 @@ from spdsim.scenario.hardware import Devices, Links
 from spdsim.scenario.target import ModelChoice
 from spdsim.scenario.times import Roofline, Timing
 from spdsim.scenario.workload import Workload
-from spdsim.schedules.spd import Control, LmHead
+from spdsim.schedules.options import Control, LmHead, Packing
+
+
+Launch = Literal["eager", "compiled", "cuda_graph"]
 
 
 class Partition(Part):
@@ -50,12 +53,30 @@ class Draft(Part):
 class Runtime(Part):
     """How the kernels are launched and the schedule is run."""
 
-    launch: Literal["cuda_graph", "eager"] = Field(default="cuda_graph", description="Sets the launch costs.")
+    launch: Launch = Field(
+        default="cuda_graph",
+        description="How work is issued. eager: operation by operation; compiled: fused kernel by fused kernel; "
+        "cuda_graph: the fused kernels of a task with one launch.",
+    )
     sampling: Literal["greedy", "sampled"] = Field(
         default="greedy", description="sampled: who verifies elsewhere needs the draft's distribution."
     )
     control: Control = Field(
         default="early", description="early: draft and verdict go out as soon as known; late: after the bookkeeping."
+    )
+    messages: Packing = Field(
+        default="per_edge",
+        description="per_edge: what one worker sends another in a cycle is one message; per_tensor: every tensor is.",
+    )
+    posting: Literal["grouped", "separate"] = Field(
+        default="grouped",
+        description="grouped: what a worker posts at once, to several others, is one operation of its host; "
+        "separate: each message is.",
+    )
+    receipts: Literal["posted", "serial"] = Field(
+        default="posted",
+        description="posted: receives are posted before they are needed and only the device waits (a verdict stops "
+        "the host too); serial: the host waits for each message in turn and then handles it.",
     )
 
 

@@ -2,44 +2,12 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic import BeforeValidator, Field, Tag
 from pydantic_core import PydanticCustomError
 
-from spdsim.machine import OriginKind
-from spdsim.scenario.durations import MessageTimes, TaskTime
 from spdsim.scenario.fields import Fraction, Part, Seconds, by_kind
 from spdsim.scenario.hardware import Gpu, Provenance
-
-StageTimes = Annotated[
-    Annotated[TaskTime, Tag("@one")] | Annotated[tuple[TaskTime, ...], Tag("@stages")],
-    Discriminator(lambda written: "@stages" if isinstance(written, list | tuple) else "@one"),
-]
-
-
-class Profile(Part):
-    """Seconds of every task. `forward`, `draft` (with two stages or more) and `verify` are needed; others are 0.
-
-    `forward` and `prefill` are one duration for all stages or a list with one for each stage;
-    with `_per_layer`, a stage takes the number of its layers times what is written.
-    """
-
-    format: Literal["spd-profile"] = "spd-profile"
-    version: Literal[1] = 1
-    origin: OriginKind = Field(default="assumed", description="How the durations are known.")
-    source: str = Field(default="", description="Where they are known from, in words.")
-    prefill: StageTimes | None = None
-    prefill_per_layer: TaskTime | None = None
-    forward: StageTimes | None = None
-    forward_per_layer: TaskTime | None = None
-    draft: TaskTime | None = None
-    draft_per_layer: TaskTime | None = Field(default=None, description="For each layer of the draft module.")
-    draft_prefill: TaskTime | None = None
-    verify: TaskTime | None = Field(default=None, description="The whole LM head and the verdict.")
-    verify_shard: TaskTime | None = Field(default=None, description="One shard; without it, verify over the shards.")
-    combine: TaskTime | None = Field(default=None, description="Putting the shards' results together.")
-    commit: TaskTime | None = Field(default=None, description="Bookkeeping of the driver, once a verdict.")
-    rollback: TaskTime | None = Field(default=None, description="What a stage does first after a rejection.")
-    messages: MessageTimes = MessageTimes()
+from spdsim.scenario.profile import Profile
 
 
 def _no_path(written: object) -> object:

@@ -10,3 +10,6 @@ Control = Literal["early", "late"]
 
 Role = Literal["draft", "stage", "head"]
 """What a worker is."""
+
+Packing = Literal["per_edge", "per_tensor"]
+"""Whether all that one worker sends another in a cycle is one message, or every tensor is one."""

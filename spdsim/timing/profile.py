@@ -5,7 +5,7 @@ from spdsim.machine import Duration
 from spdsim.scenario.durations import AnyTaskKind, duration
 from spdsim.scenario.model import Scenario
 from spdsim.scenario.placement import layers_of_stages
-from spdsim.scenario.times import Profile
+from spdsim.scenario.profile import Profile
 from spdsim.schedules.ops import Task
 from spdsim.schedules.spd import Layout
 

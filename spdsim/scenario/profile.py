@@ -1,0 +1,46 @@
+"""A profile: seconds of every task and message as somebody measured them, and where that holds."""
+
+from typing import Annotated, Literal
+
+from pydantic import Discriminator, Field, Tag
+
+from spdsim.machine import OriginKind
+from spdsim.scenario.durations import ControlTime, MessageTimes, TaskTime
+from spdsim.scenario.fields import Part, Seconds
+
+StageTimes = Annotated[
+    Annotated[TaskTime, Tag("@one")] | Annotated[tuple[TaskTime, ...], Tag("@stages")],
+    Discriminator(lambda written: "@stages" if isinstance(written, list | tuple) else "@one"),
+]
+
+
+class Profile(Part):
+    """Seconds of every task. `forward`, `draft` (with two stages or more) and `verify` are needed; others are 0.
+
+    `forward` and `prefill` are one duration for all stages or a list with one for each stage;
+    with `_per_layer`, a stage takes the number of its layers times what is written.
+    """
+
+    format: Literal["spd-profile"] = "spd-profile"
+    version: Literal[1] = 1
+    origin: OriginKind = Field(default="assumed", description="How the durations are known.")
+    source: str = Field(default="", description="Where they are known from, in words.")
+    prefill: StageTimes | None = None
+    prefill_per_layer: TaskTime | None = None
+    forward: StageTimes | None = None
+    forward_per_layer: TaskTime | None = None
+    forward_fixed: TaskTime | None = Field(default=None, description="Once in each stage, beside its layers.")
+    draft: TaskTime | None = None
+    draft_per_layer: TaskTime | None = Field(default=None, description="For each layer of the draft module.")
+    draft_fixed: TaskTime | None = Field(default=None, description="Once in each draft, beside its layers.")
+    draft_sampling: TaskTime | None = Field(default=None, description="What sampling adds to a draft.")
+    draft_prefill: TaskTime | None = None
+    verify: TaskTime | None = Field(default=None, description="The whole LM head and the verdict.")
+    verify_per_byte_s: Seconds | None = Field(default=None, description="Seconds for each byte of the LM head.")
+    verify_sampling: TaskTime | None = Field(default=None, description="What sampling adds to a verification.")
+    verify_shard: TaskTime | None = Field(default=None, description="One shard; without it, verify over the shards.")
+    combine: TaskTime | None = Field(default=None, description="Putting the shards' results together.")
+    commit: TaskTime | None = Field(default=None, description="Bookkeeping of the driver, once a verdict.")
+    rollback: TaskTime | None = Field(default=None, description="What a stage does first after a rejection.")
+    control: ControlTime = ControlTime()
+    messages: MessageTimes = MessageTimes()
