@@ -17,16 +17,32 @@ OriginKind = Literal["measured", "published", "datasheet", "assumed"]
 
 
 @dataclass(frozen=True, slots=True)
+class Issue:
+    """What a worker's host does to issue a task, while the device may still be at work on earlier ones.
+
+    lead_s: host seconds before the device can begin. total_s: host seconds until the last of it is issued; the
+    task does not end before. is_read: the host waits for the result, so it is ahead of nothing afterwards.
+    """
+
+    lead_s: float
+    total_s: float
+    is_read: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Duration:
     """How long a task takes: a draw of `base`, plus a term linear in the tokens of context.
 
     by_fill_depth: the distribution to draw instead of `base` when d tokens are in flight is entry d - 1;
         depths beyond the last entry use the last entry. None: the same at every depth.
+    issue: the host's part; `base` is then the device's. None: the duration is that of host and device together,
+        and the host waits for its end.
     """
 
     base: Distribution
     per_context_token_s: float = 0.0
     by_fill_depth: tuple[Distribution, ...] | None = None
+    issue: Issue | None = None
 
     def at_depth(self, depth: int) -> Distribution:
         """Return the distribution with `depth` tokens in flight (depth 0 is the prefill)."""
@@ -64,6 +80,9 @@ class Message:
     num_bytes, prefill_bytes: size in a decode cycle and in the prefill.
     transit, prefill_transit: seconds that the link is held, latency and bytes together.
     post: seconds of the sender's host before the message is on its way.
+    control_s: seconds of the sender's host on top of it, once for each message: deciding what is to be run next.
+    receive_s: seconds of the receiver's host. is_awaited: the host waits for the message and then spends them;
+        otherwise it spends them on posting the receipt, and only the device waits.
     """
 
     link: int | None
@@ -72,6 +91,9 @@ class Message:
     transit: Distribution
     prefill_transit: Distribution
     post: Distribution = Constant(0.0)
+    control_s: float = 0.0
+    receive_s: float = 0.0
+    is_awaited: bool = True
 
 
 @dataclass(frozen=True, slots=True)

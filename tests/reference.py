@@ -3,6 +3,7 @@
 It walks the schedule's programs in order of simulated time, one event after another, and never lets a worker run
 ahead of the clock: a worker begins its next op when the op before has ended; a link carries one message at a time
 in the order of posting; a device that several workers use serves them one at a time, or divides its speed.
+A worker's host has a time of its own, at which it is done with what it issued so far.
 Constant durations only. No SimPy, and nothing of `spdsim.engine`.
 """
 
@@ -36,6 +37,7 @@ class Job:
     duration_s: float
     left_s: float
     start_s: float
+    issued_s: float
 
 
 @dataclass(slots=True)
@@ -81,6 +83,7 @@ class _Simulation:
         self._now = start_s
         self._todo = [deque(todo_of(machine, verdicts, worker)) for worker in workers]
         self._began = [start_s for _ in workers]
+        self._host_s = [start_s for _ in workers]
         self._agenda: list[tuple[float, Callable[[], None]]] = []
         self._devices = {device: Device() for device in users if users.count(device) > 1}
         self._links = [Link() for _ in machine.links]
@@ -129,22 +132,47 @@ class _Simulation:
         todo = self._todo[worker][0]
         match todo.op:
             case Compute(task, position):
-                duration_s = self._duration_s(self._machine.tasks[worker, task], todo.depth, position)
-                device = self._devices.get(self._machine.workers[worker].device)
-                if device is None or task == "commit" or duration_s == 0.0:
-                    self._at(self._now + duration_s, lambda: self._end(worker, self._began[worker]))
-                else:
-                    device.queue.append(Job(worker, duration_s, duration_s, self._now))
-                    self._start_jobs(device)
+                duration = self._machine.tasks[worker, task]
+                duration_s = self._duration_s(duration, todo.depth, position)
+                begin_s = self._now
+                if duration.issue is not None:
+                    begin_s = max(begin_s, self._host_s[worker] + duration.issue.lead_s)
+                    self._host_s[worker] += duration.issue.total_s
+                self._at(begin_s, lambda: self._compute(worker, duration, duration_s, task == "commit"))
             case Send(payload, _, to):
-                post_s = _seconds(self._machine.messages[payload, worker, to].post)
-                self._at(self._now + post_s, lambda: self._post(worker, todo.cycle, (payload, worker, to)))
+                message = self._machine.messages[payload, worker, to]
+                self._host_s[worker] += _seconds(message.post) + (message.control_s if todo.cycle >= 0 else 0.0)
+                sent_s = max(self._now, self._host_s[worker])
+                self._at(sent_s, lambda: self._post(worker, todo.cycle, (payload, worker, to)))
             case Recv(payload, _, source):
                 channel = (payload, source, worker)
+                message = self._machine.messages[channel]
+                if not message.is_awaited:
+                    self._host_s[worker] += message.receive_s
                 if self._arrived[channel]:
                     self._receive(channel)
                 else:
                     self._waiting[channel] = worker
+
+    def _compute(self, worker: int, duration: Duration, duration_s: float, is_bookkeeping: bool) -> None:
+        """Let the device begin a computation now; it ends when its host, too, is done with it."""
+        device = self._devices.get(self._machine.workers[worker].device)
+        issued_s = self._host_s[worker] if duration.issue is not None else self._now
+        if device is None or is_bookkeeping or duration_s == 0.0:
+            end_s = max(self._now + duration_s, issued_s)
+            self._at(end_s, lambda: self._computed(worker, self._began[worker]))
+        else:
+            device.queue.append(Job(worker, duration_s, duration_s, self._now, issued_s))
+            self._start_jobs(device)
+
+    def _computed(self, worker: int, started_s: float) -> None:
+        """End a computation now. A host that waits for it, as for anything that it did not issue ahead, is here now."""
+        op = self._todo[worker][0].op
+        assert isinstance(op, Compute)
+        issue = self._machine.tasks[worker, op.task].issue
+        if issue is None or issue.is_read:
+            self._host_s[worker] = self._now
+        self._end(worker, started_s)
 
     def _end(self, worker: int, started_s: float) -> None:
         """Record the op that `worker` has just ended, and let it begin the next."""
@@ -180,7 +208,8 @@ class _Simulation:
         device.running.remove(job)
         self._start_jobs(device)
         # Of a computation that was slowed down, the span shows its length alone, up to its real end.
-        self._end(job.worker, job.start_s if self._machine.sharing == "turns" else self._now - job.duration_s)
+        started_s = job.start_s if self._machine.sharing == "turns" else self._now - job.duration_s
+        self._at(max(self._now, job.issued_s), lambda: self._computed(job.worker, started_s))
 
     # Messages.
 
@@ -213,7 +242,11 @@ class _Simulation:
 
     def _receive(self, channel: Channel) -> None:
         self._arrived[channel] -= 1
-        self._end(channel[2], self._began[channel[2]])
+        message, worker = self._machine.messages[channel], channel[2]
+        if message.is_awaited:
+            self._host_s[worker] = self._now + message.receive_s
+        done_s = max(self._now, self._host_s[worker])
+        self._at(done_s, lambda: self._end(worker, self._began[worker]))
 
 
 def _seconds(distribution: Distribution) -> float:

@@ -6,8 +6,8 @@ from random import Random
 import pytest
 
 from spdsim.distributions import Constant
-from spdsim.machine import Duration, Link, Machine, Message, Sharing, Worker
-from spdsim.schedules.spd import Layout, LmHead
+from spdsim.machine import Duration, Issue, Link, Machine, Message, Sharing, Worker
+from spdsim.schedules.spd import Control, Layout, LmHead
 from spdsim.trace import Span
 from tests import reference
 from tests.machines import PLACEMENTS, TASKS, Place, edges, machine, play
@@ -21,6 +21,7 @@ class Kind:
     """What a random machine may have.
 
     link_each: a link of its own for every payload and pair. common_links: links that several workers send on.
+    hosts: tasks have a part of the host's own, and receipts may be posted ahead.
     shared_links: of these, some are SimPy resources. ties: durations from a few values, zero among them; only where
     nothing is shared, for who comes first among simultaneous requests is nobody's promise. free_local: messages
     between workers on one device cost nothing; else they cross a link like others, so that sender and receiver do
@@ -33,6 +34,7 @@ class Kind:
     link_each: bool = False
     common_links: bool = False
     shared_links: bool = False
+    hosts: bool = False
 
 
 def random_layout(random: Random) -> Layout:
@@ -41,11 +43,18 @@ def random_layout(random: Random) -> Layout:
     head: LmHead = random.choice(PLACEMENTS)
     features = random.choice([None, (), tuple(stage for stage in range(n) if random.random() < 0.5)])
     lag = random.choice([0, 0, 1, 2]) if n > 1 else 0
-    return Layout(n, head, lag, features, random.choice(["early", "late"]), random.random() < 0.5)
+    control: Control = random.choice(["early", "late"])
+    return Layout(n, head, lag, features, control, random.random() < 0.5, random.choice(["per_edge", "per_tensor"]))
 
 
 def random_machine(random: Random, layout: Layout, kind: Kind) -> Machine:
     """Return a machine with constant durations for `layout`."""
+
+    def issue() -> Issue | None:
+        if not kind.hosts or random.random() < 0.3:
+            return None
+        total_s = seconds(random.choice([0.1, 2.0]))
+        return Issue(random.choice([0.0, 0.5, 1.0]) * total_s, total_s, random.random() < 0.3)
 
     def seconds(largest: float) -> float:
         return random.choice([0.0, 0.0, 0.25, 0.5, 1.0]) if kind.ties else largest * (0.02 + random.random())
@@ -60,6 +69,7 @@ def random_machine(random: Random, layout: Layout, kind: Kind) -> Machine:
             Constant(seconds(1.0)),
             random.choice([0.0, 0.01 * seconds(1.0)]),
             random.choice([None, tuple(Constant(seconds(1.5)) for _ in range(random.randrange(1, 9)))]),
+            None if task == "commit" else issue(),
         )
         for worker in range(count)
         for task in (*TASKS, "forward")
@@ -79,7 +89,12 @@ def random_machine(random: Random, layout: Layout, kind: Kind) -> Machine:
             continue
         link = links.setdefault(pair, len(links))
         transit = [Constant(seconds(0.3)) for _ in range(2)]
-        messages[payload, source, to] = Message(link, 10, 20, transit[0], transit[1], Constant(seconds(0.1)))
+        receive_s = seconds(0.1) if kind.hosts else 0.0
+        control_s = seconds(0.2) if kind.hosts else 0.0
+        is_awaited = not kind.hosts or random.random() < 0.5
+        messages[payload, source, to] = Message(
+            link, 10, 20, transit[0], transit[1], Constant(seconds(0.1)), control_s, receive_s, is_awaited
+        )
     return Machine(
         layout, workers, tuple(f"device {d}" for d in range(max(devices) + 1)), kind.devices or "turns", tasks,
         tuple(Link(str(pair), kind.shared_links and random.random() < 0.7) for pair in links), messages,
@@ -94,6 +109,10 @@ KINDS = {
     "bandwidth": Kind(devices="bandwidth"),
     "bandwidth, free on a device": Kind(devices="bandwidth", free_local=True),
     "several senders": Kind(common_links=True),
+    "hosts": Kind(hosts=True),
+    "hosts and turns": Kind(hosts=True, devices="turns"),
+    "hosts and bandwidth": Kind(hosts=True, devices="bandwidth"),
+    "hosts and links": Kind(hosts=True, common_links=True, shared_links=True),
     "shared links": Kind(common_links=True, shared_links=True),
     "turns and links": Kind(devices="turns", common_links=True, shared_links=True),
     "bandwidth and links": Kind(devices="bandwidth", common_links=True, shared_links=True),

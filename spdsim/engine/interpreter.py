@@ -7,6 +7,10 @@ Time. A worker has a clock of its own that may run ahead of SimPy's where it tou
 posts messages on a private link, whose arrival is known at once, and takes those that have been sent. It waits
 for SimPy's clock before it touches what is shared: a device with several workers, a link with several senders.
 So a stage step costs about one event, and times are sums that do not depend on the order of events.
+
+Host and device. What a worker's clock shows is the time at which all that it was asked for is done. Its host may be
+behind that: it issues a task or posts a message while the device is still at work. A task ends when the host has
+issued it and the device has done it; a receipt or a result that the host waits for lets it catch up.
 """
 
 from collections.abc import Generator, Iterable, Iterator
@@ -17,7 +21,8 @@ import simpy
 
 from spdsim.acceptance import Coins
 from spdsim.engine.devices import SharedDevice, shared_device
-from spdsim.engine.steps import HOST, POST, RECV, SEND, Channel, Compiler, PostDraws
+from spdsim.engine.draws import Draws
+from spdsim.engine.steps import HOST, POST, RECV, RECV_AHEAD, SEND, Channel, Compiler
 from spdsim.engine.tape import Tape
 from spdsim.errors import DeadlockError
 from spdsim.machine import Machine
@@ -68,8 +73,8 @@ class Engine:
     def _work(self, env: simpy.Environment, worker: int, clocks: list[float]) -> Process:
         """Run one worker through all cycles of the sequence: the interpreter of the schedule.
 
-        `now` is the worker's own clock. The common kinds of op are written out here, for a generator within
-        this one would cost as much as the op itself.
+        `now` is the worker's own clock; `host`, never later, is when its host is free to go on. The common kinds of
+        op are written out here, for a generator within this one would cost as much as the op itself.
         """
         tape, trace, link_free_s = self._tape, self._trace, self._compiler.link_free_s
         device = self._devices.get(self._machine.workers[worker].device)
@@ -77,7 +82,8 @@ class Engine:
         to_start, to_end = trace.start_s.append, trace.end_s.append
         event = env.event
         cycles, accepted = tape.cycles, tape.accepted
-        now, index = clocks[worker], 0
+        host = now = clocks[worker]
+        index = 0
         while (entry := cycles[index]) is not None:
             cycle, oldest, steps = entry
             for kind, offset, site, base_s, detail, draws, channel in steps[worker]:
@@ -87,10 +93,11 @@ class Engine:
                         channel.waiting = awaited = event()
                         yield awaited
                     arrival = channel.arrivals.popleft()
-                    if arrival > now:
-                        now = arrival
+                    host = now = (arrival if arrival > now else now) + base_s
                 elif kind == SEND:
-                    now += base_s
+                    host += base_s
+                    if host > now:
+                        now = host
                     link, transit_s = detail
                     arrival = link_free_s[link]
                     arrival = (now if now > arrival else arrival) + transit_s
@@ -100,18 +107,38 @@ class Engine:
                         channel.waiting = None
                         receiver.succeed()
                 elif kind == POST:
-                    now = yield from self._post(env, now, cycle, (base_s, detail, draws, channel))
+                    host += base_s if draws.post is None else base_s + draws.post.at(cycle)
+                    if host > now:
+                        now = host
+                    yield from self._post(env, now, cycle, (detail, draws.transit, channel))
+                elif kind == RECV_AHEAD:
+                    if not channel.arrivals:
+                        channel.waiting = awaited = event()
+                        yield awaited
+                    arrival = channel.arrivals.popleft()
+                    host += base_s
+                    now = max(now, host, arrival)
                 else:
-                    slope_s, site_if_rejected = detail
+                    slope_s, site_if_rejected, issue = detail
                     duration_s = base_s + slope_s * position
                     if draws is not None:
                         duration_s += draws.at(cycle)
                     if site_if_rejected and not accepted[position]:
                         site = site_if_rejected
+                    if issue is not None and host + issue.lead_s > now:
+                        now = host + issue.lead_s
                     if device is None or kind == HOST or duration_s == 0.0:
                         now += duration_s
                     else:
                         begin, now = yield from device.work(now, duration_s)
+                    if issue is None:
+                        host = now
+                    else:
+                        host += issue.total_s
+                        if host > now:
+                            now = host
+                        elif issue.is_read:
+                            host = now
                 to_site(site)
                 to_cycle(cycle)
                 to_position(position)
@@ -123,15 +150,12 @@ class Engine:
         clocks[worker] = now
 
     def _post(
-        self, env: simpy.Environment, now: float, cycle: int, step: tuple[float, Any, PostDraws, Channel]
-    ) -> Generator[simpy.Event, Any, float]:
-        """Post a message the long way: its time is drawn, or its link has several senders."""
-        post_s, (link, transit_s), draws, channel = step
-        if draws.post is not None:
-            post_s += draws.post.at(cycle)
-        if draws.transit is not None:
-            transit_s += draws.transit.at(cycle)
-        now += post_s
+        self, env: simpy.Environment, now: float, cycle: int, message: tuple[Any, Draws | None, Channel]
+    ) -> Process:
+        """Put a message on its way at `now`, the long way: its time is drawn, or its link has several senders."""
+        (link, transit_s), draws, channel = message
+        if draws is not None:
+            transit_s += draws.at(cycle)
         if link in self._compiler.common_links and (ahead_s := now - env.now) > 0.0:
             yield env.timeout(ahead_s)
         if link in self._queues:
@@ -140,7 +164,6 @@ class Engine:
             free_s = self._compiler.link_free_s
             arrival = free_s[link] = max(now, free_s[link]) + transit_s
             channel.deliver(arrival)
-        return now
 
     def _cross(self, env: simpy.Environment, link: int, transit_s: float, channel: Channel) -> Process:
         """Carry a message over a link that several pairs share: a SimPy resource, first come first served."""

@@ -17,13 +17,14 @@ from spdsim.schedules.ops import Compute, Op, Recv, Send, op_name
 from spdsim.schedules.spd import PipelineState, program
 from spdsim.trace import Site, Trace
 
-RECV, SEND, POST, HOST, COMPUTE = range(5)
-"""Kinds of step: a receipt; a message whose cost is constant and whose link is its own; any other message; the
-host's bookkeeping, which takes no device; a computation."""
+RECV, SEND, POST, RECV_AHEAD, HOST, COMPUTE = range(6)
+"""Kinds of step: a receipt that the host waits for; a message whose cost is constant and whose link is its own; any
+other message; a receipt that only the device waits for; the host's bookkeeping, which takes no device; a
+computation."""
 
 Step = tuple[int, int, int, float, Any, Any, "Channel"]
 """Kind, position less the oldest in flight, site, constant seconds, then by kind: (link, transit seconds) or
-(seconds a position, site if rejected); draws; channel."""
+(seconds a position, site if rejected, the host's part); draws; channel."""
 
 Programs = list[list[Step]]
 """Every worker's steps in one cycle."""
@@ -122,13 +123,14 @@ class Compiler:
                 return (
                     SEND if is_plain else POST, offset,
                     self._trace.site_id(Site(worker, op_name(op), to, size)),
-                    constant_s(message.post), (link, constant_s(transit)), draws, self._channel(payload, worker, to),
+                    constant_s(message.post) + (0.0 if is_prefill else message.control_s), (link, constant_s(transit)), draws, self._channel(payload, worker, to),
                 )  # fmt: skip
             case Recv(payload, _, source):
                 message = self._machine.messages[payload, source, worker]
                 size = message.prefill_bytes if is_prefill else message.num_bytes
                 site = self._trace.site_id(Site(worker, op_name(op), source, size))
-                return (RECV, offset, site, 0.0, None, None, self._channel(payload, source, worker))
+                kind = RECV if message.is_awaited else RECV_AHEAD
+                return (kind, offset, site, message.receive_s, None, None, self._channel(payload, source, worker))
 
     def _compile_compute(self, state: PipelineState, worker: int, op: Compute, offset: int) -> Step:
         duration = self._machine.tasks[worker, op.task]
@@ -143,7 +145,7 @@ class Compiler:
         draws = self._drawn(base, worker, op.task, depth)
         # Bookkeeping is the host's: it does not take the device from the others.
         kind = HOST if op.task == "commit" else COMPUTE
-        return (kind, offset, number, base_s, (slope_s, rejected), draws, _NO_CHANNEL)
+        return (kind, offset, number, base_s, (slope_s, rejected, duration.issue), draws, _NO_CHANNEL)
 
     def _drawn(self, distribution: Distribution, worker: int, what: str, detail: int) -> Draws | None:
         draws = Draws.of(distribution, (self._seed, worker, what, detail))

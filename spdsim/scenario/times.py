@@ -1,4 +1,4 @@
-"""Where times come from, as people write it: a profile of durations, or the roofline's few numbers."""
+"""Where times come from, as people write it: a profile of durations, or the roofline's numbers."""
 
 from typing import Annotated, Literal
 
@@ -7,6 +7,7 @@ from pydantic_core import PydanticCustomError
 
 from spdsim.scenario.fields import Fraction, Part, Seconds, by_kind
 from spdsim.scenario.hardware import Gpu, Provenance
+from spdsim.scenario.launch import GPU_DEFAULTS, LAUNCH, Figure
 from spdsim.scenario.profile import Profile
 
 
@@ -25,16 +26,31 @@ class ProfileTimes(Part):
     )
 
 
+_GPU = " Null: the GPU's."
+_MODE = " Null: as `runtime.launch` implies."
+_Ops = Annotated[float, Field(strict=True, ge=0, le=1e6)] | None
+
+
 class Roofline(Part):
-    """Times worked out from bytes, rates and launch costs. Null: the GPU's figure, or what `runtime.launch` implies."""
+    """Times worked out from bytes and rates on the device, and from operations that the host issues."""
 
     kind: Literal["roofline"] = "roofline"
-    bandwidth_fraction: Fraction | None = Field(default=None, description="Part of the peak bandwidth reached.")
-    compute_fraction: Fraction | None = Field(default=None, description="Part of the peak rate a prefill reaches.")
-    launch_per_layer_s: Seconds | None = Field(default=None, description="Launch cost of one layer.")
-    launch_per_graph_s: Seconds | None = Field(default=None, description="Launch cost of one task.")
-    commit_s: Seconds | None = Field(default=None, description="Bookkeeping of the driver, once a verdict.")
+    bandwidth_fraction: Fraction | None = Field(default=None, description="Part of the peak bandwidth reached." + _GPU)
+    compute_fraction: Fraction | None = Field(default=None, description="Part of the peak rate of a prefill." + _GPU)
+    kernel_latency_s: Seconds | None = Field(default=None, description="A matrix beside its bytes." + _GPU)
+    small_kernel_s: Seconds | None = Field(default=None, description="A kernel without a matrix." + _GPU)
+    host_per_op_s: Seconds | None = Field(default=None, description="Issuing an operation." + _MODE)
+    host_per_task_s: Seconds | None = Field(default=None, description="Issuing a task, beside its operations." + _MODE)
+    commit_s: Seconds | None = Field(default=None, description="Bookkeeping of the driver, once a verdict." + _MODE)
     rollback_s: Seconds = Field(default=0.0, description="What a stage does first after a rejection.")
+    attention_ops: _Ops = Field(default=None, description="Operations of a layer with attention." + _MODE)
+    gated_delta_ops: _Ops = Field(default=None, description="Operations of a gated delta layer." + _MODE)
+    moe_ops: _Ops = Field(default=None, description="What a mixture of experts adds to a layer." + _MODE)
+    forward_ops: _Ops = Field(default=None, description="Operations of a stage beside its layers." + _MODE)
+    draft_ops: _Ops = Field(default=None, description="Operations of a draft beside its layers." + _MODE)
+    verify_ops: _Ops = Field(default=None, description="Operations of a verification." + _MODE)
+    verify_sampling_ops: _Ops = Field(default=None, description="What sampling adds to a verification." + _MODE)
+    draft_sampling_ops: _Ops = Field(default=None, description="What sampling adds to a draft." + _MODE)
     provenance: dict[str, Provenance] = Field(default_factory=dict, description="Origin of each figure, by key.")
 
 
@@ -43,37 +59,18 @@ Timing = Annotated[
 ]
 
 
-_LAUNCH: dict[str, dict[str, tuple[float, str, str]]] = {
-    "cuda_graph": {
-        "launch_per_layer_s": (
-            20e-6, "published", "vLLM, Llama-3.1-8B on H100: a step of 5.89 ms less 5.2 ms of weights, over 32 layers"
-        ),
-        "launch_per_graph_s": (5e-6, "assumed", "2.5 us for a CUDA graph and about 1 ns a node"),
-        "commit_s": (10e-6, "assumed", "host bookkeeping of two integers"),
-    },
-    "eager": {
-        "launch_per_layer_s": (0.87e-3, "published", "arXiv:2605.30852, eager: 28.4 ms a token over 32 layers"),
-        "launch_per_graph_s": (50e-6, "assumed", "a few operations of 5 to 20 us of host time each"),
-        "commit_s": (0.18e-3, "published", "arXiv:2605.30852, cycle profile: driver_update"),
-    },
-}  # fmt: skip
-"""Launch costs by `runtime.launch`: seconds, origin, source."""
-
-_FRACTIONS = {"bandwidth_fraction": 0.8, "compute_fraction": 0.5}
-"""For a GPU that does not say which part of its peaks it reaches."""
-
-
 def resolve(roofline: Roofline, gpu: Gpu, launch: str) -> Roofline:
     """Return the roofline with every null filled in: from the GPU, then from the launch mode."""
-    found: dict[str, tuple[float, str, str]] = dict(_LAUNCH[launch])
-    for key, assumed in _FRACTIONS.items():
-        of_gpu = getattr(gpu, key)
-        origin = gpu.provenance.get(key, Provenance(source="given in the scenario"))
-        if of_gpu is None:
-            found[key] = (assumed, "assumed", "not known of this GPU")
-        else:
-            found[key] = (of_gpu, origin.origin, origin.source)
+    found = {key: _of_gpu(gpu, key) for key in GPU_DEFAULTS} | LAUNCH[launch]
     missing = {key: figure for key, figure in found.items() if getattr(roofline, key) is None}
     provenance = {key: {"origin": origin, "source": source} for key, (_, origin, source) in missing.items()}
-    values = roofline.model_dump(exclude={"provenance"}) | {key: value for key, (value, _, _) in missing.items()}
+    values = roofline.model_dump(exclude={"provenance"}) | {key: float(value) for key, (value, _, _) in missing.items()}
     return Roofline.model_validate({**values, "provenance": {**roofline.model_dump()["provenance"], **provenance}})
+
+
+def _of_gpu(gpu: Gpu, key: str) -> Figure:
+    value = getattr(gpu, key)
+    if value is None:
+        return GPU_DEFAULTS[key]
+    origin = gpu.provenance.get(key, Provenance(source="given in the scenario"))
+    return value, origin.origin, origin.source

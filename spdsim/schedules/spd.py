@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from spdsim.errors import ScheduleError
 from spdsim.schedules.ops import Compute, Op, Recv, Send, Verdict
-from spdsim.schedules.options import Control, LmHead, Role
+from spdsim.schedules.options import Control, LmHead, Packing, Role
 
 PROMPT = -1
 """The position that stands for the whole prompt (prefill, cycle -1)."""
@@ -38,6 +38,8 @@ class Layout:
     control: "early" sends draft and verdict as soon as they are known; "late" sends them after the
         draft rank has received the features and done its bookkeeping, as the authors' executor does.
     sampled: with sampling, every holder of an LM head shard needs the draft's distribution.
+    messages: "per_edge" lets all that one worker sends another in a cycle travel as one message, so that the last
+        hidden state carries the last stage's features where the draft rank gets both; "per_tensor" keeps them apart.
 
     Raises ScheduleError when a value is out of its range.
     """
@@ -48,6 +50,7 @@ class Layout:
     feature_stages: tuple[int, ...] | None = None
     control: Control = "early"
     sampled: bool = False
+    messages: Packing = "per_edge"
 
     def __post_init__(self) -> None:
         if self.num_stages < 1:
@@ -108,6 +111,11 @@ class Layout:
     def sends_features(self, stage: int) -> bool:
         """Whether the draft module reads what `stage` puts out."""
         return self.num_stages > 1 and (self.feature_stages is None or stage in self.feature_stages)
+
+    @property
+    def last_hidden_carries_features(self) -> bool:
+        """Whether the last stage's features reach the draft rank in the message with its hidden state."""
+        return self.messages == "per_edge" and self.lm_head in ("draft_rank", "sharded")
 
 
 class PipelineState(NamedTuple):
@@ -291,8 +299,13 @@ def _features(state: PipelineState) -> Iterator[Op]:
     layout = state.layout
     for stage in range(layout.num_stages):
         position = _position_in(state, stage)
-        if position is not None and layout.sends_features(stage):
+        if position is not None and _sends_features_apart(layout, stage):
             yield Recv("features", position, layout.worker_of_stage(stage))
+
+
+def _sends_features_apart(layout: Layout, stage: int) -> bool:
+    is_carried = stage == layout.num_stages - 1 and layout.last_hidden_carries_features
+    return layout.sends_features(stage) and not is_carried
 
 
 def _stage(state: PipelineState, stage: int) -> Iterator[Op]:
@@ -310,7 +323,7 @@ def _stage(state: PipelineState, stage: int) -> Iterator[Op]:
         yield Compute("prefill" if state.cycle < 0 else "forward", position)
         receivers = _hidden_receivers(layout) if stage == n - 1 else (worker + 1,)
         yield from (Send("hidden", position, to) for to in receivers)
-        if layout.sends_features(stage):
+        if _sends_features_apart(layout, stage):
             yield Send("features", position, 0)
     if _verifies_at_once(state):
         yield from _last_hidden(state, worker)
@@ -392,6 +405,6 @@ def _verify(state: PipelineState, worker: int) -> Iterator[Op]:
 
 
 __all__ = [
-    "PROMPT", "Control", "Layout", "LmHead", "PipelineState", "Role",
+    "PROMPT", "Control", "Layout", "LmHead", "Packing", "PipelineState", "Role",
     "advance", "program", "start", "verdict_position",
 ]  # fmt: skip

@@ -3,20 +3,22 @@
 Knows nothing of the engine.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 from spdsim.errors import ScenarioError
-from spdsim.machine import Machine
+from spdsim.machine import Duration, Machine
 from spdsim.scenario.checks import check
 from spdsim.scenario.model import Scenario
 from spdsim.scenario.placement import layout_of, place
 from spdsim.scenario.source import dotted
 from spdsim.scenario.times import ProfileTimes, Roofline
+from spdsim.schedules.ops import Task
 from spdsim.timing.messages import Network, message_of
 from spdsim.timing.needs import needs_of
 from spdsim.timing.origins import fits_one_device, origins_of, warnings_of
 from spdsim.timing.profile import profile_duration
-from spdsim.timing.roofline import rates_of, roofline_duration
+from spdsim.timing.roofline import RooflineTimes
 
 
 def machine_of(scenario: Scenario) -> Machine:
@@ -27,11 +29,12 @@ def machine_of(scenario: Scenario) -> Machine:
     if problems := check(scenario):
         raise ScenarioError(f"{dotted(problems[0].path)} {problems[0].state}: {problems[0].rule}")
     layout, workers = layout_of(scenario), place(scenario)
+    duration: Callable[[int, Task], Duration]
     match scenario.timing:
         case ProfileTimes(profile=profile):
             duration = partial(profile_duration, scenario, layout, profile)
         case Roofline() as roofline:
-            duration = partial(roofline_duration, scenario, layout, rates_of(scenario, roofline))
+            duration = RooflineTimes(scenario, layout, roofline).duration
     needs, network = needs_of(layout), Network(scenario, workers)
     # The messages first: they tell the network which links there are.
     messages = {edge: message_of(scenario, layout, network, edge) for edge in needs.edges}

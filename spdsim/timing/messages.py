@@ -1,8 +1,8 @@
 """What messages cost: their bytes, the link they take, their time on it."""
 
-from spdsim.distributions import Constant, Distribution
+from spdsim.distributions import Constant, Distribution, scaled
 from spdsim.machine import Link, Message, Worker
-from spdsim.scenario.durations import MessageTime, distribution
+from spdsim.scenario.durations import ControlTime, MessageTime, distribution
 from spdsim.scenario.hardware import LinkFigures
 from spdsim.scenario.model import Scenario
 from spdsim.scenario.placement import anchors_in_stages
@@ -27,15 +27,28 @@ def message_bytes(scenario: Scenario, layout: Layout, edge: Edge) -> tuple[int, 
         case "hidden":
             # What leaves the last stage is only verified: of a prompt, its last token is enough.
             tokens = 1 if source == layout.num_stages else prompt
-            return state_bytes + _HEADER_BYTES, tokens * state_bytes + _HEADER_BYTES
+            carried = _num_anchors(scenario, layout, source) if _carries_features(layout, edge) else 0
+            head_bytes = _HEADER_BYTES + state_bytes * carried
+            prefill_head_bytes = _HEADER_BYTES + state_bytes * carried * prompt
+            return state_bytes + head_bytes, tokens * state_bytes + prefill_head_bytes
         case "features":
-            num_bytes = anchors_in_stages(scenario)[layout.stage_of(source)] * state_bytes
+            num_bytes = _num_anchors(scenario, layout, source) * state_bytes
             return num_bytes, num_bytes * prompt
         case "partial":
             return _PARTIAL_BYTES, _PARTIAL_BYTES
         case "draft" | "verdict":
             num_bytes = _HEADER_BYTES + _draft_law_bytes(scenario, layout, edge)
             return num_bytes, num_bytes
+
+
+def _num_anchors(scenario: Scenario, layout: Layout, source: int) -> int:
+    return anchors_in_stages(scenario)[layout.stage_of(source)]
+
+
+def _carries_features(layout: Layout, edge: Edge) -> bool:
+    payload, source, to = edge
+    is_last_hidden = payload == "hidden" and source == layout.num_stages and to == 0
+    return is_last_hidden and layout.last_hidden_carries_features
 
 
 def _draft_law_bytes(scenario: Scenario, layout: Layout, edge: Edge) -> int:
@@ -70,6 +83,16 @@ class Network:
         """The links that were asked for, by index."""
         return tuple(self._index)
 
+    @property
+    def num_nodes(self) -> int:
+        """The nodes with at least one worker."""
+        return len({self._devices.node_of(device) for device in self._device_of})
+
+    def is_between_nodes(self, source: int, to: int) -> bool:
+        """Whether two workers are on different nodes."""
+        start, end = self._device_of[source], self._device_of[to]
+        return self._devices.node_of(start) != self._devices.node_of(end)
+
     def between(self, source: int, to: int) -> tuple[int, LinkFigures] | None:
         """Return the link from one worker to another and its figures; None on the same device."""
         start, end = self._device_of[source], self._device_of[to]
@@ -87,27 +110,72 @@ class Network:
 
 
 def message_of(scenario: Scenario, layout: Layout, network: Network, edge: Edge) -> Message:
-    """Return the cost of one edge; between workers on one device a message costs nothing."""
+    """Return the cost of one edge; between workers on one device only the host's control costs anything."""
     payload, source, to = edge
     num_bytes, prefill_bytes = message_bytes(scenario, layout, edge)
+    profile = scenario.timing.profile if isinstance(scenario.timing, ProfileTimes) else None
+    is_control = profile is not None and payload in ("draft", "verdict") and to == layout.worker_of_stage(0)
+    control_s = _control_s(profile.control, layout, network) if profile is not None and is_control else 0.0
     way = network.between(source, to)
     if way is None:
-        return Message(None, num_bytes, prefill_bytes, Constant(0.0), Constant(0.0))
+        free = Constant(0.0)
+        return Message(None, num_bytes, prefill_bytes, free, free, control_s=control_s)
     link, figures = way
-    written = MessageTime()
-    if isinstance(scenario.timing, ProfileTimes):
-        written = getattr(scenario.timing.profile.messages, payload)
+    written = MessageTime() if profile is None else getattr(profile.messages, payload)
+    tensors = _num_tensors(scenario, layout, edge)
     return Message(
         link,
         num_bytes,
         prefill_bytes,
-        _transit(written, figures, num_bytes),
-        _transit(written, figures, prefill_bytes),
-        Constant(figures.post_s) if written.post_s is None else distribution(written.post_s),
+        _transit(written, figures, num_bytes, tensors),
+        _transit(written, figures, prefill_bytes, tensors),
+        scaled(_post(written, figures, network.is_between_nodes(source, to)), _num_posts(scenario, layout, edge)),
+        control_s,
+        tensors * (figures.receive_s if written.receive_s is None else written.receive_s),
+        # A program depends on the verdict, so the host must know it.
+        is_awaited=scenario.runtime.receipts == "serial" or payload == "verdict",
     )
 
 
-def _transit(written: MessageTime, figures: LinkFigures, num_bytes: int) -> Distribution:
+def _control_s(control: ControlTime, layout: Layout, network: Network) -> float:
+    other_nodes = network.num_nodes - 1
+    return control.per_cycle_s + control.per_worker_s * layout.num_workers + control.per_node_s * other_nodes
+
+
+def _num_tensors(scenario: Scenario, layout: Layout, edge: Edge) -> int:
+    """How many messages an edge of the schedule really is: one, or one for each tensor of features."""
+    payload, source, _ = edge
+    return _num_anchors(scenario, layout, source) if payload == "features" and layout.messages == "per_tensor" else 1
+
+
+def _num_posts(scenario: Scenario, layout: Layout, edge: Edge) -> int:
+    """How many operations of the sender's host a message is; 0 where an operation before it has posted it too."""
+    payload, source, to = edge
+    if scenario.runtime.posting == "separate":
+        return _num_tensors(scenario, layout, edge)
+    match payload:
+        case "features":
+            # Posted with the hidden state, which goes elsewhere, or is not sent at all.
+            has_hidden = source < layout.num_stages or layout.lm_head != "last_stage"
+            return 0 if has_hidden else 1
+        case "hidden" if source == layout.num_stages:
+            return int(to == (layout.num_stages + 1 if layout.lm_head == "own_device" else 0))
+        case "verdict":
+            return int(to == layout.worker_of_stage(0))
+        case "draft":
+            # Where the verdict brings stage 0 its draft, the next receiver's message is the operation.
+            return int(to <= 2 if layout.lm_head == "sharded" else to == layout.worker_of_stage(0))
+        case _:
+            return 1
+
+
+def _post(written: MessageTime, figures: LinkFigures, is_between_nodes: bool) -> Distribution:
+    if is_between_nodes and written.inter_node_post_s is not None:
+        return distribution(written.inter_node_post_s)
+    return Constant(figures.post_s) if written.post_s is None else distribution(written.post_s)
+
+
+def _transit(written: MessageTime, figures: LinkFigures, num_bytes: int, num_tensors: int) -> Distribution:
     if written.transit_s is not None:
         return distribution(written.transit_s)
-    return Constant(figures.latency_s + num_bytes / figures.bandwidth_bytes_per_s)
+    return Constant(num_tensors * figures.latency_s + num_bytes / figures.bandwidth_bytes_per_s)

@@ -16,6 +16,7 @@ _DEFAULT = Provenance(origin="assumed", source="0, since the scenario does not s
 def origins_of(scenario: Scenario) -> Iterator[Origin]:
     """Yield the origin of each figure that the machine rests on."""
     yield Origin("acceptance", scenario.acceptance.origin, scenario.acceptance.source)
+    yield Origin(f"model ({scenario.model.name})", scenario.model.origin, scenario.model.source)
     match scenario.timing:
         case ProfileTimes(profile=profile):
             yield Origin("profile", profile.origin, profile.source)
@@ -27,7 +28,7 @@ def origins_of(scenario: Scenario) -> Iterator[Origin]:
             yield from _listed("roofline", roofline_keys, full.provenance, given)
     for name, link in (("intra_node", scenario.links.intra_node), ("inter_node", scenario.links.inter_node)):
         if link is not None:
-            yield from _figures(f"links.{name}", link, ("latency_s", "bandwidth_bytes_per_s", "post_s"))
+            yield from _figures(f"links.{name}", link, ("latency_s", "bandwidth_bytes_per_s", "post_s", "receive_s"))
 
 
 def warnings_of(scenario: Scenario) -> Iterator[str]:

@@ -1,100 +1,136 @@
-"""Durations worked out from bytes, rates and launch costs: the plain analytic model.
+"""Durations worked out from bytes, rates and operations: the analytic model of a task.
 
-Decoding at batch size 1 reads every weight and the whole KV cache once a token, so a task takes its bytes over
-the bandwidth that is reached, plus its launches. Under CUDA graphs a layer's launch cost comes on top; in eager
-mode the host launches while the device works, so the longer of the two counts.
-A prefill takes the longer of its arithmetic and the reading of its weights.
+The device takes what its bytes and kernels take (`timing.device`); the host takes its time to issue the task's
+operations. Eager or compiled, it issues them one by one while the device works on those before, so that the
+longer of the two counts; a CUDA graph is launched at once and costs one launch.
 """
 
-from dataclasses import dataclass
+from functools import cached_property
 
 from spdsim.distributions import Constant
-from spdsim.machine import Duration
+from spdsim.machine import Duration, Issue
 from spdsim.scenario.memory import draft_head_bytes, projection_params
 from spdsim.scenario.model import Scenario
 from spdsim.scenario.placement import layers_of_stages
 from spdsim.scenario.times import Roofline, resolve
 from spdsim.schedules.ops import Task
 from spdsim.schedules.spd import Layout
+from spdsim.target.layers import Layer
+from spdsim.timing.device import Rates
 
 
-@dataclass(frozen=True, slots=True)
-class Rates:
-    """What the device reaches, and what a launch costs."""
+class RooflineTimes:
+    """Durations of a scenario's tasks, whose GPU has a bandwidth and a rate."""
 
-    bytes_per_s: float
-    flops_per_s: float
-    launch_per_layer_s: float
-    launch_per_graph_s: float
-    commit_s: float
-    rollback_s: float
-    launches_overlap: bool
+    def __init__(self, scenario: Scenario, layout: Layout, roofline: Roofline) -> None:
+        self._scenario, self._layout, self._model = scenario, layout, scenario.model
+        self._figures = resolve(roofline, scenario.devices.gpu, scenario.runtime.launch)
+        self._is_sampled = scenario.runtime.sampling == "sampled"
+        self.rates = rates_of(scenario, self._figures)
 
-    def decode_s(self, num_bytes: float, num_layers: int) -> float:
-        """Return seconds to read `num_bytes` of weights in a task of `num_layers` layers."""
-        return self.launch_per_graph_s + self._with_launches(num_bytes / self.bytes_per_s, num_layers)
+    def duration(self, worker: int, task: Task) -> Duration:
+        """Return how long `worker` takes for `task`."""
+        match task:
+            case "forward":
+                return self._forward(self._stage_layers[self._layout.stage_of(worker)])
+            case "draft":
+                return self._draft()
+            case "verify":
+                return self._verify(is_read=worker == self._layout.verdict_source)
+            case "prefill" if self._layout.role(worker) == "stage":
+                return self._prefill(self._stage_layers[self._layout.stage_of(worker)], 0, self._ops("forward_ops"))
+            case "prefill":
+                return self._prefill(self._draft_layers, projection_params(self._scenario)[-1], self._ops("draft_ops"))
+            case "combine":
+                return self._issued(self.rates.small_kernel_s, 1, is_read=True)
+            case "commit":
+                return Duration(Constant(self._ops("commit_s")))
+            case "rollback":
+                return Duration(Constant(self._ops("rollback_s")))
 
-    def prefill_s(self, flops: float, num_bytes: float, num_layers: int) -> float:
-        """Return seconds of a prefill of so many floating-point operations and bytes of weights."""
-        work_s = max(flops / self.flops_per_s, num_bytes / self.bytes_per_s)
-        return self.launch_per_graph_s + self._with_launches(work_s, num_layers)
+    @cached_property
+    def _stage_layers(self) -> tuple[tuple[Layer, ...], ...]:
+        found, first = [], 0
+        for num_layers in layers_of_stages(self._scenario):
+            found.append(self._model.layers[first : first + num_layers])
+            first += num_layers
+        return tuple(found)
 
-    def _with_launches(self, work_s: float, num_layers: int) -> float:
-        launches_s = num_layers * self.launch_per_layer_s
-        return max(work_s, launches_s) if self.launches_overlap else work_s + launches_s
+    @cached_property
+    def _draft_layers(self) -> tuple[Layer, ...]:
+        return (self._model.draft_layer,) * self._scenario.draft.layers
+
+    def _forward(self, layers: tuple[Layer, ...]) -> Duration:
+        num_ops = self._ops("forward_ops")
+        return self._pass(layers, self.rates.kernels_s(num_ops, 0), num_ops)
+
+    def _draft(self) -> Duration:
+        """Projections of all types, the draft module's layers, its head."""
+        matrices = [float(params * self._model.dtype_bytes) for params in projection_params(self._scenario)]
+        matrices.append(float(draft_head_bytes(self._scenario)))
+        num_ops = self._ops("draft_ops") + self._is_sampled * self._ops("draft_sampling_ops")
+        device_s = self.rates.matrices_s(matrices) + self.rates.kernels_s(num_ops, len(matrices))
+        return self._pass(self._draft_layers, device_s, num_ops)
+
+    def _pass(self, layers: tuple[Layer, ...], device_s: float, num_ops: float) -> Duration:
+        """One token through some layers and what is beside them; the cache that it reads grows with the context."""
+        token_s = 0.0
+        for layer in layers:
+            layer_ops = self._layer_ops(layer)
+            window_s, layer_token_s = self.rates.context_s(layer, self._scenario.workload.prompt_tokens)
+            device_s += self.rates.layer_s(layer, layer_ops) + window_s
+            token_s += layer_token_s
+            num_ops += layer_ops
+        return self._issued(device_s, num_ops, token_s)
+
+    def _verify(self, is_read: bool) -> Duration:
+        """The LM head, or a shard of it, and the maximum; with sampling, two distributions and a draw."""
+        is_sharded = self._layout.lm_head == "sharded" and self._layout.num_stages > 1
+        shards = self._layout.num_workers if is_sharded else 1
+        num_ops = self._ops("verify_ops") + self._is_sampled * self._ops("verify_sampling_ops")
+        device_s = self.rates.matrices_s([self._model.head_bytes / shards]) + self.rates.kernels_s(num_ops, 1)
+        return self._issued(device_s, num_ops, is_read=is_read and not is_sharded)
+
+    def _prefill(self, layers: tuple[Layer, ...], projection: int, num_ops: float) -> Duration:
+        """The prompt through a stage, or through the draft module: its last projection and its layers.
+
+        Two operations a weight and token; causal attention adds 2 x 2 x tokens / 2 for each query element and token.
+        """
+        model, tokens = self._model, self._scenario.workload.prompt_tokens
+        params = projection + sum(layer.active_params for layer in layers)
+        attended = sum(layer.cached_tokens(tokens) for layer in layers if layer.kind == "attention")
+        flops = 2 * params * tokens + 2 * tokens * attended * model.num_heads * model.head_dim
+        # A prompt of some length has work for every expert.
+        num_bytes = projection * model.dtype_bytes + sum(layer.weight_bytes for layer in layers)
+        ops = [self._layer_ops(layer) for layer in layers]
+        kernels_s = sum(
+            self.rates.kernels_s(layer_ops, len(layer.matrices_bytes))
+            for layer_ops, layer in zip(ops, layers, strict=True)
+        )
+        device_s = self.rates.prefill_s(flops, num_bytes) + kernels_s
+        return self._issued(device_s, num_ops + sum(ops))
+
+    def _issued(self, device_s: float, num_ops: float, token_s: float = 0.0, *, is_read: bool = False) -> Duration:
+        """A task of so many operations on the device, issued by the host."""
+        task_s, op_s = self._ops("host_per_task_s"), self._ops("host_per_op_s")
+        total_s = task_s + num_ops * op_s
+        # One by one, the device begins with the first operation; a graph is launched as a whole.
+        lead_s = total_s if self._scenario.runtime.launch == "cuda_graph" else task_s + min(num_ops, 1) * op_s
+        return Duration(Constant(device_s), token_s, issue=Issue(lead_s, total_s, is_read))
+
+    def _layer_ops(self, layer: Layer) -> float:
+        return self._ops(f"{layer.kind}_ops") + layer.is_moe * self._ops("moe_ops")
+
+    def _ops(self, key: str) -> float:
+        return float(getattr(self._figures, key))
 
 
-def rates_of(scenario: Scenario, roofline: Roofline) -> Rates:
-    """Return the rates of a scenario whose GPU has a bandwidth and a rate."""
-    gpu, full = scenario.devices.gpu, resolve(roofline, scenario.devices.gpu, scenario.runtime.launch)
+def rates_of(scenario: Scenario, figures: Roofline) -> Rates:
+    """Return what the devices reach, from a resolved roofline."""
+    gpu = scenario.devices.gpu
     return Rates(
-        bytes_per_s=(gpu.bandwidth_bytes_per_s or 0.0) * (full.bandwidth_fraction or 0.0),
-        flops_per_s=(gpu.flops_per_s or 0.0) * (full.compute_fraction or 0.0),
-        launch_per_layer_s=full.launch_per_layer_s or 0.0,
-        launch_per_graph_s=full.launch_per_graph_s or 0.0,
-        commit_s=full.commit_s or 0.0,
-        rollback_s=full.rollback_s,
-        launches_overlap=scenario.runtime.launch == "eager",
+        bytes_per_s=(gpu.bandwidth_bytes_per_s or 0.0) * (figures.bandwidth_fraction or 0.0),
+        flops_per_s=(gpu.flops_per_s or 0.0) * (figures.compute_fraction or 0.0),
+        kernel_latency_s=figures.kernel_latency_s or 0.0,
+        small_kernel_s=figures.small_kernel_s or 0.0,
     )
-
-
-def roofline_duration(scenario: Scenario, layout: Layout, rates: Rates, worker: int, task: Task) -> Duration:
-    """Return how long `worker` takes for `task`."""
-    model = scenario.model
-    match task:
-        case "forward":
-            return _layers(scenario, rates, layers_of_stages(scenario)[layout.stage_of(worker)], 0.0)
-        case "draft":
-            extra = sum(projection_params(scenario)) * model.dtype_bytes + draft_head_bytes(scenario)
-            return _layers(scenario, rates, scenario.draft.layers, extra)
-        case "verify":
-            shards = layout.num_workers if layout.lm_head == "sharded" and layout.num_stages > 1 else 1
-            return Duration(Constant(rates.decode_s(model.table_bytes / shards, 0)))
-        case "prefill":
-            return Duration(Constant(_prefill_s(scenario, layout, rates, worker)))
-        case "combine":
-            return Duration(Constant(rates.launch_per_graph_s))
-        case "commit":
-            return Duration(Constant(rates.commit_s))
-        case "rollback":
-            return Duration(Constant(rates.rollback_s))
-
-
-def _layers(scenario: Scenario, rates: Rates, num_layers: int, extra_bytes: float) -> Duration:
-    """One token through some layers; the KV cache that it reads grows with the context."""
-    weights = num_layers * scenario.model.layer_bytes + extra_bytes
-    kv_per_token_s = num_layers * scenario.model.kv_bytes_per_token / rates.bytes_per_s
-    return Duration(Constant(rates.decode_s(weights, num_layers)), kv_per_token_s)
-
-
-def _prefill_s(scenario: Scenario, layout: Layout, rates: Rates, worker: int) -> float:
-    """The prompt through a stage, or through the draft module (its last projection and its layers)."""
-    model, tokens = scenario.model, scenario.workload.prompt_tokens
-    if layout.role(worker) == "stage":
-        num_layers, other_params = layers_of_stages(scenario)[layout.stage_of(worker)], 0
-    else:
-        num_layers, other_params = scenario.draft.layers, projection_params(scenario)[-1]
-    params = num_layers * model.layer_params + other_params
-    # Two operations a weight and token; causal attention adds 2 x 2 x tokens / 2 for each query element and token.
-    attention = 2 * tokens**2 * model.num_heads * model.head_dim * num_layers
-    return rates.prefill_s(2 * params * tokens + attention, params * model.dtype_bytes, num_layers)
