@@ -1,4 +1,4 @@
-"""Distributions of durations: a closed union of five, each with its exact mean and variance.
+"""Distributions of durations: a closed union of five and their sums, each with its exact mean and variance.
 
 `draw(distribution, generator, count)` gives `count` seconds. NumPy is imported where numbers are drawn,
 so that reading a scenario does not pay for it.
@@ -51,7 +51,25 @@ class Empirical:
     samples_s: tuple[float, ...]
 
 
-Distribution = Constant | Normal | LogNormal | Gamma | Empirical
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """The sum of independent draws, one of each part."""
+
+    parts: "tuple[Distribution, ...]"
+
+
+Distribution = Constant | Normal | LogNormal | Gamma | Empirical | Sum
+
+
+def added(parts: "tuple[Distribution, ...]") -> Distribution:
+    """Return the distribution of a sum of independent draws; constants make one constant."""
+    constant = Constant(sum(part.value_s for part in parts if isinstance(part, Constant)))
+    drawn: tuple[Distribution, ...] = tuple(part for part in parts if not isinstance(part, Constant))
+    if not drawn:
+        return constant
+    if constant.value_s:
+        drawn = (*drawn, constant)
+    return drawn[0] if len(drawn) == 1 else Sum(drawn)
 
 
 def mean_s(distribution: Distribution) -> float:
@@ -65,6 +83,8 @@ def mean_s(distribution: Distribution) -> float:
             return mean
         case Empirical(samples_s):
             return sum(samples_s) / len(samples_s)
+        case Sum(parts):
+            return sum(mean_s(part) for part in parts)
 
 
 def variance_s2(distribution: Distribution) -> float:
@@ -79,6 +99,8 @@ def variance_s2(distribution: Distribution) -> float:
         case Empirical(samples_s):
             mean = sum(samples_s) / len(samples_s)
             return sum((sample - mean) ** 2 for sample in samples_s) / len(samples_s)
+        case Sum(parts):
+            return sum(variance_s2(part) for part in parts)
 
 
 def draw(distribution: Distribution, generator: "np.random.Generator", count: int) -> "NDArray[np.float64]":
@@ -102,6 +124,8 @@ def draw(distribution: Distribution, generator: "np.random.Generator", count: in
             return generator.gamma(shape, mean / shape, count)
         case Empirical(samples_s):
             return np.asarray(samples_s)[generator.integers(0, len(samples_s), count)]
+        case Sum(parts):
+            return np.asarray(sum(draw(part, generator, count) for part in parts))
 
 
 def scaled(distribution: Distribution, factor: float) -> Distribution:
@@ -117,6 +141,8 @@ def scaled(distribution: Distribution, factor: float) -> Distribution:
             return Gamma(mean * factor, cv)
         case Empirical(samples_s):
             return Empirical(tuple(sample * factor for sample in samples_s))
+        case Sum(parts):
+            return Sum(tuple(scaled(part, factor) for part in parts))
 
 
 def _truncated_normal(mu: float, sigma: float) -> tuple[float, float]:

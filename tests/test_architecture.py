@@ -11,11 +11,15 @@ PACKAGE = Path(__file__).parent.parent / "spdsim"
 
 FLOORS = [
     {"errors", "theory", "distributions", "acceptance", "trace"},
-    {"schedules", "files"},
+    {"schedules", "files", "target", "evidence"},
     {"machine", "tracefile", "analysis"},
-    {"scenario", "perfetto", "render", "engine"},
+    {"scenario", "perfetto", "engine"},
     {"timing"},
     {"simulation"},
+    {"prediction"},
+    {"fitting"},
+    {"validation"},
+    {"render"},
     {"cli"},
 ]
 """A module imports from floors below its own, or from its own package. The package itself imports lazily."""
@@ -27,11 +31,11 @@ HOMES = {
     "pydantic": {"scenario"},
     "pydantic_core": {"scenario"},
     "yaml": {"scenario"},
-    "numpy": {"engine", "analysis", "render", "distributions", "acceptance", "scenario"},
+    "numpy": {"engine", "analysis", "render", "distributions", "acceptance", "scenario", "fitting"},
 }
 """The only places that may import a library; no other library is imported at all."""
 
-STANDARD_LIBRARY_ONLY = {"schedules", "errors", "theory", "trace", "machine", "files"}
+STANDARD_LIBRARY_ONLY = {"schedules", "errors", "theory", "trace", "machine", "files", "target", "evidence"}
 
 
 def modules() -> Iterator[tuple[Path, str]]:

@@ -12,6 +12,8 @@ from spdsim.distributions import (
     Gamma,
     LogNormal,
     Normal,
+    Sum,
+    added,
     draw,
     mean_s,
     scaled,
@@ -27,6 +29,7 @@ ALL: list[Distribution] = [
     LogNormal(2e-3, 0.4),
     Gamma(2e-3, 0.7),
     Empirical((1e-3, 2e-3, 6e-3)),
+    Sum((Gamma(2e-3, 0.7), Normal(1e-3, 2e-3), Constant(1e-3))),
 ]
 
 
@@ -46,6 +49,14 @@ def test_scaling_scales_every_draw(distribution: Distribution) -> None:
     """Mean and variance follow."""
     assert mean_s(scaled(distribution, 3.0)) == pytest.approx(3.0 * mean_s(distribution))
     assert variance_s2(scaled(distribution, 3.0)) == pytest.approx(9.0 * variance_s2(distribution))
+
+
+def test_constants_add_up_to_a_constant_and_nothing_adds_nothing() -> None:
+    """A sum is one only where something is drawn."""
+    gamma = Gamma(2e-3, 0.7)
+    assert added((Constant(1e-3), Constant(2e-3))) == Constant(3e-3)
+    assert added((gamma, Constant(0.0))) == gamma
+    assert added((Constant(1e-3), gamma)) == Sum((gamma, Constant(1e-3)))
 
 
 @pytest.mark.parametrize("distribution", [LogNormal(2e-3, 0.0), Gamma(2e-3, 0.0), Normal(2e-3, 0.0)], ids=str)

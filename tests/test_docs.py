@@ -20,8 +20,12 @@ def test_every_block_of_a_page_runs_and_gives_the_output_shown(name: str) -> Non
 
 
 def test_generated_files_are_current() -> None:
-    """Reference pages and picture are what the code would write now: run `make docs`."""
-    assert [path.name for path, text in generated().items() if path.read_text(encoding="utf-8") != text] == []
+    """Reference pages and picture are what the code would write now: run `make docs`.
+
+    The fitted profile has a test of its own: its last digits are the processor's.
+    """
+    current = [(path, text) for path, text in generated().items() if path.suffix != ".yaml"]
+    assert [path.name for path, text in current if path.read_text(encoding="utf-8") != text] == []
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -43,7 +43,7 @@ def random_layout(random: Random) -> Layout:
     head: LmHead = random.choice(PLACEMENTS)
     features = random.choice([None, (), tuple(stage for stage in range(n) if random.random() < 0.5)])
     lag = random.choice([0, 0, 1, 2]) if n > 1 else 0
-    control: Control = random.choice(["early", "late"])
+    control: Control = random.choice(["early", "late", "lockstep"])
     return Layout(n, head, lag, features, control, random.random() < 0.5, random.choice(["per_edge", "per_tensor"]))
 
 

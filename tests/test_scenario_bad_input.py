@@ -6,6 +6,7 @@ import pytest
 
 from spdsim.errors import ScenarioError
 from spdsim.scenario import load_scenario
+from spdsim.scenario.catalogue import entries
 
 GOOD = """\
 model: tiny
@@ -129,7 +130,8 @@ CHANGES = {
         "x.yaml:15: timing.profile.forward is missing: a profile needs this task (or forward_per_layer)",
     ),
     "a profile without verify": (
-        "    verify: 1e-4\n", "", "x.yaml:15: timing.profile.verify is missing: a profile needs this task"
+        "    verify: 1e-4\n", "", "x.yaml:15: timing.profile.verify is missing: a profile needs this task "
+        "(or verify_per_byte_s)"
     ),
     "a profile that lacks two tasks": (
         "    draft: 1e-3\n    verify: 1e-4\n", "",
@@ -176,7 +178,7 @@ CHANGES = {
     ),
     "an unknown model": (
         "model: tiny", "model: tini",
-        'x.yaml:1: model is "tini": must be one of llama-3.1-8b, llama-3.1-70b, qwen3-4b, tiny (did you mean tiny?)',
+        f'x.yaml:1: model is "tini": must be one of {", ".join(entries("models"))} (did you mean tiny?)',
     ),
     "no model": ("model: tiny\n", "", "x.yaml: model is missing: must be given"),
     "no acceptance, misspelt": (
@@ -264,13 +266,14 @@ PROFILES = {
         "forward: 1\n", "p.yaml: format is missing: a profile file begins with format: spd-profile, version: 1, "
         "origin and source",
     ),
-    "another version": (PROFILE_HEAD.replace("1", "2"), "p.yaml:2: version is 2: must be 1"),
+    "another version": (PROFILE_HEAD.replace("1", "2"), "p.yaml:2: version is 2: this spdsim reads version 1"),
     "a negative duration": (PROFILE_HEAD + "verify: -1\n", "p.yaml:5: verify is -1: must be at least 0"),
     "an unknown task": (
         PROFILE_HEAD + "verfy: 1\n", "p.yaml:5: verfy is not a known key: did you mean `timing.profile.verify`?"
     ),
     "a task too few": (
-        PROFILE_HEAD + "forward: 1\ndraft: 1\n", "p.yaml: verify is missing: a profile needs this task"
+        PROFILE_HEAD + "forward: 1\ndraft: 1\n", "p.yaml: verify is missing: a profile needs this task "
+        "(or verify_per_byte_s)"
     ),
 }  # fmt: skip
 

@@ -15,7 +15,7 @@ from spdsim.scenario.placement import layers_of_stages
 from spdsim.timing import machine_of
 
 SCENARIOS = Path(__file__).parent.parent / "scenarios"
-PATHS = sorted(SCENARIOS.rglob("*.yaml"))
+PATHS = sorted(path for path in SCENARIOS.rglob("*.yaml") if path.parent.name != "profiles")
 STAGES = (1, 2, 3, 5, 8, 16, 31, 32, 79, 80)
 
 

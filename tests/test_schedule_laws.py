@@ -11,7 +11,7 @@ from spdsim.schedules.ops import Compute, Op, Recv, Send, Verdict, op_name
 from spdsim.schedules.spd import Control, Layout, PipelineState, advance, program, start, verdict_position
 from tests.machines import PLACEMENTS
 
-CONTROLS: tuple[Control, ...] = ("early", "late")
+CONTROLS: tuple[Control, ...] = ("early", "late", "lockstep")
 LAYOUTS = [
     Layout(n, head, lag, features, control, sampled)
     for n in (1, 2, 3, 4)

@@ -12,8 +12,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from typer.models import CommandInfo
+
 from spdsim.cli.app import app
+from spdsim.render.hardware import HEADS, readable
 from spdsim.scenario import scenario_schema
+from spdsim.scenario.catalogue import Section, aliases, entries
 from tools.pages import ROOT, all_pages, environment, refreshed
 
 HELP_COLUMNS = "100"
@@ -24,29 +28,41 @@ def generated() -> dict[Path, str]:
     makers: dict[str, Callable[[], str]] = {
         "docs/reference/cli.md": cli_page,
         "docs/reference/scenario.md": scenario_page,
+        "docs/reference/hardware.md": hardware_page,
         "docs/images/timeline.svg": timeline_picture,
+        "scenarios/profiles/published-qwen3.5.yaml": published_profile,
     }
     return {ROOT / name: make() for name, make in makers.items()}
 
 
 def cli_page() -> str:
     """Return the reference of the command line: every command's help."""
-    names = [command.callback.__name__ for command in app.registered_commands if command.callback]
     parts = [
         "# The command line\n",
         "This page is generated from `spdsim --help` by `make docs`.\n",
         "Results go to standard output, commentary to standard error.",
         "The exit code is 0, or 2 for wrong input, 130 after Ctrl-C; after an error nothing is written.",
         "`NO_COLOR` turns colours off, `COLUMNS` sets the width.\n",
-        *(f"## {title}\n\n```text\n{_help(*words)}```\n" for title, words in _titles(names)),
+        *(f"## {title}\n\n```text\n{_help(*words)}```\n" for title, words in _titles()),
     ]
     return "\n".join(parts)
 
 
-def _titles(names: list[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _titles() -> Iterator[tuple[str, tuple[str, ...]]]:
     yield "spdsim", ()
-    for name in names:
-        yield f"spdsim {name}", (name,)
+    for command in app.registered_commands:
+        yield from _title(command)
+    for group in app.registered_groups:
+        assert group.name and group.typer_instance
+        yield f"spdsim {group.name}", (group.name,)
+        for command in group.typer_instance.registered_commands:
+            yield from _title(command, group.name)
+
+
+def _title(command: CommandInfo, *groups: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    assert command.callback
+    words = (*groups, command.name or command.callback.__name__)
+    yield " ".join(("spdsim", *words)), words
 
 
 def _help(*words: str) -> str:
@@ -63,6 +79,77 @@ def timeline_picture() -> str:
         command = [sys.executable, "-m", "spdsim", "simulate", str(scenario), "--svg", str(picture), "--quiet"]
         subprocess.run(command, env=environment(), check=True)
         return picture.read_text(encoding="utf-8")
+
+
+# The page of GPUs and links, from the catalogues.
+
+
+def hardware_page() -> str:
+    """Return the reference of the catalogues: every figure with its origin and source."""
+    parts = [
+        "# GPUs and links\n",
+        "This page is generated from the catalogues by `make docs`; `spdsim gpus` and `spdsim links` print them.",
+        "A scenario names an entry in whatever case, with spaces, hyphens or underscores, or by another of its names.",
+        "A figure is *measured*, *published*, from a *datasheet*, or *assumed*.\n",
+        "## GPUs\n",
+        "A product of a matrix with one vector takes `kernel_latency_s`, and the bytes of the matrix over "
+        "`bandwidth_bytes_per_s` times `bandwidth_fraction`.\n",
+        *_entries("gpus"),
+        "## Links\n",
+        "A message takes `latency_s`, and its bytes over `bandwidth_bytes_per_s`; its hosts pay `post_s` and "
+        "`receive_s`.\n",
+        *_entries("links"),
+        "## Small all-reduces\n",
+        "Within one node, by bytes; what tensor parallelism pays, to compare with.\n",
+        *_all_reduces(),
+    ]
+    return "\n".join(parts)
+
+
+def _entries(section: Section) -> Iterator[str]:
+    others = aliases(section)
+    for name, entry in entries(section).items():
+        yield f"### {name}\n"
+        if others[name]:
+            yield f"Also called {', '.join(f'`{other}`' for other in others[name])}.\n"
+        yield "| key | value | origin | source |\n|---|---|---|---|"
+        for key in (key for key in HEADS if key in entry):
+            figure = entry[key]
+            yield f"| `{key}` | {' '.join(readable(key, figure['value']))} | {figure['origin']} | {figure['source']} |"
+        yield ""
+
+
+def _all_reduces() -> Iterator[str]:
+    yield "| GPU | devices | bytes: time | origin | source |\n|---|---|---|---|---|"
+    for name, entry in entries("collectives").items():
+        for num_devices, seconds in entry["seconds"].items():
+            points = zip(entry["num_bytes"], seconds, strict=True)
+            times = ", ".join(f"{size:,}: {' '.join(readable('_s', value_s))}" for size, value_s in points)
+            yield f"| `{name}` | {num_devices} | {times} | {entry['origin']} | {entry['source']} |"
+    yield ""
+
+
+def published_profile() -> str:
+    """Return the profile fitted to the published tables, by the command that the page on validation shows."""
+    published = ROOT / "scenarios" / "published"
+    with TemporaryDirectory() as directory:
+        profile = Path(directory) / "profile.yaml"
+        source = "arXiv:2605.30852, table of speedups and cycle profile published with the code"
+        evidence = ["--table", str(published / "spd_table.csv"), "--breakdown", str(published / "cycle_breakdown.csv")]
+        command = [
+            sys.executable,
+            "-m",
+            "spdsim",
+            "fit",
+            *evidence,
+            "--source",
+            source,
+            "--out",
+            str(profile),
+            "--quiet",
+        ]
+        subprocess.run(command, env=environment(), check=True)
+        return profile.read_text(encoding="utf-8")
 
 
 # The page of scenario keys, from the JSON Schema.

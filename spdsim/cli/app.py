@@ -9,12 +9,17 @@ import typer
 from typer.core import TyperGroup
 
 from spdsim import __version__
+from spdsim.cli.fit import fit
+from spdsim.cli.gpus import gpus
 from spdsim.cli.init import init
+from spdsim.cli.links import links
+from spdsim.cli.models import models
 from spdsim.cli.report import report
 from spdsim.cli.schedule import schedule
 from spdsim.cli.schema import schema
 from spdsim.cli.simulate import simulate
 from spdsim.cli.timeline import timeline
+from spdsim.cli.validate import validate
 from spdsim.errors import SpdError
 
 
@@ -72,5 +77,8 @@ def spdsim(
     """
 
 
-for _command in (simulate, timeline, report, schedule, schema, init):
+for _command in (simulate, timeline, report, schedule, schema, init, fit, validate):
     app.command()(_command)
+
+for _name, _catalogue in (("gpus", gpus), ("links", links), ("models", models)):
+    app.add_typer(_catalogue, name=_name)

@@ -2,7 +2,6 @@
 
 import json
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,24 +9,27 @@ from spdsim import __version__
 
 if TYPE_CHECKING:
     from spdsim.analysis.report import Report
+    from spdsim.machine import Machine, Origin
     from spdsim.scenario import Scenario
 
 STDOUT = Path("-")
 """The file name that stands for standard output."""
 
 
-def run_document(report: "Report", scenario: "Scenario | None" = None, warnings: Sequence[str] = ()) -> dict[str, Any]:
+def run_document(
+    report: "Report", scenario: "Scenario | None" = None, machine: "Machine | None" = None
+) -> dict[str, Any]:
     """Return the document of `report` as plain data, keys in a fixed order.
 
-    `scenario`, `seed` and `replications` are None where only the trace is known.
-    warnings: what may be wrong with the scenario, a sentence each.
+    `scenario`, `seed`, `replications` and `origins` are None where only the trace is known.
     """
     figures = report.to_document()
     return {
         "schema_version": figures.pop("schema_version"),
         "tool_version": __version__,
         **_run(scenario),
-        "warnings": list(warnings),
+        "origins": None if machine is None else [_origin(origin) for origin in machine.origins],
+        "warnings": [] if machine is None else list(machine.warnings),
         **figures,
     }
 
@@ -47,6 +49,10 @@ def _run(scenario: "Scenario | None") -> dict[str, Any]:
         "seed": scenario.seed,
         "replications": scenario.replications,
     }
+
+
+def _origin(origin: "Origin") -> dict[str, str]:
+    return {"figure": origin.what, "origin": origin.kind, "source": origin.source}
 
 
 def _finite(value: Any) -> Any:

@@ -21,3 +21,5 @@ JsonOption = Annotated[
     Path | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON; - is stdout, alone there.")
 ]
 SvgOption = Annotated[Path | None, typer.Option("--svg", metavar="FILE", help="Write the timeline as a picture.")]
+TablePath = "Table of speedups (CSV)."
+BreakdownPath = "Breakdown of cycles (CSV)."

@@ -15,9 +15,11 @@ class LateProgress:
     """Show how many replications are done, once they have taken longer than `PATIENCE_S`.
 
     Called with (done, total). Use as a context, so that Ctrl-C leaves the terminal as it was.
+    what: what is done, if not replications.
     """
 
-    def __init__(self, is_wanted: bool) -> None:
+    def __init__(self, is_wanted: bool, what: str = "replications") -> None:
+        self._what = what
         self._is_wanted = is_wanted and sys.stderr.isatty()
         self._start_s = monotonic()
         self._bar: tuple[Progress, TaskID] | None = None
@@ -27,7 +29,7 @@ class LateProgress:
         if not self._is_wanted:
             return
         if self._bar is None and done < total and monotonic() - self._start_s > PATIENCE_S:
-            self._bar = _new_bar(total)
+            self._bar = _new_bar(total, self._what)
         if self._bar is not None:
             progress, task = self._bar
             progress.update(task, completed=done)
@@ -42,11 +44,11 @@ class LateProgress:
             self._bar[0].stop()
 
 
-def _new_bar(total: int) -> "tuple[Progress, TaskID]":
+def _new_bar(total: int, what: str) -> "tuple[Progress, TaskID]":
     from rich.console import Console
     from rich.progress import Progress
 
     progress = Progress(console=Console(stderr=True), transient=True)
-    task = progress.add_task("replications", total=total)
+    task = progress.add_task(what, total=total)
     progress.start()
     return progress, task

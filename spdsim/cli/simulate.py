@@ -60,7 +60,7 @@ def simulate(
         to_json = outputs.reserve(None if json_file == STDOUT else json_file)
         to_trace, to_perfetto, to_svg = (outputs.reserve(path) for path in (trace_file, perfetto_file, svg_file))
         trace, report = _run(loaded, machine, is_watched=not quiet)
-        text = document_text(run_document(report, loaded, machine.warnings)) if json_file else ""
+        text = document_text(run_document(report, loaded, machine)) if json_file else ""
         if to_json:
             to_json.write_text(text, encoding="utf-8")
         _write(trace, loaded.workload.sequences, window, to_trace, to_perfetto, to_svg)

@@ -22,7 +22,7 @@ import simpy
 from spdsim.acceptance import Coins
 from spdsim.engine.devices import SharedDevice, shared_device
 from spdsim.engine.draws import Draws
-from spdsim.engine.steps import HOST, POST, RECV, RECV_AHEAD, SEND, Channel, Compiler
+from spdsim.engine.steps import HOST, POST, RECV, SEND, Channel, Compiler
 from spdsim.engine.tape import Tape
 from spdsim.errors import DeadlockError
 from spdsim.machine import Machine
@@ -88,12 +88,19 @@ class Engine:
             cycle, oldest, steps = entry
             for kind, offset, site, base_s, detail, draws, channel in steps[worker]:
                 begin, position = now, oldest + offset
-                if kind == RECV:
+                if kind <= RECV:
                     if not channel.arrivals:
                         channel.waiting = awaited = event()
                         yield awaited
                     arrival = channel.arrivals.popleft()
-                    host = now = (arrival if arrival > now else now) + base_s
+                    if kind == RECV:
+                        host = now = (arrival if arrival > now else now) + base_s
+                    else:
+                        host += base_s
+                        if host > now:
+                            now = host
+                        if arrival > now:
+                            now = arrival
                 elif kind == SEND:
                     host += base_s
                     if host > now:
@@ -111,34 +118,25 @@ class Engine:
                     if host > now:
                         now = host
                     yield from self._post(env, now, cycle, (detail, draws.transit, channel))
-                elif kind == RECV_AHEAD:
-                    if not channel.arrivals:
-                        channel.waiting = awaited = event()
-                        yield awaited
-                    arrival = channel.arrivals.popleft()
-                    host += base_s
-                    now = max(now, host, arrival)
                 else:
-                    slope_s, site_if_rejected, issue = detail
+                    slope_s, site_if_rejected, lead_s, issue_s, is_read = detail
                     duration_s = base_s + slope_s * position
                     if draws is not None:
                         duration_s += draws.at(cycle)
                     if site_if_rejected and not accepted[position]:
                         site = site_if_rejected
-                    if issue is not None and host + issue.lead_s > now:
-                        now = host + issue.lead_s
+                    issued = host + lead_s
+                    if issued > now:
+                        now = issued
                     if device is None or kind == HOST or duration_s == 0.0:
                         now += duration_s
                     else:
                         begin, now = yield from device.work(now, duration_s)
-                    if issue is None:
+                    host += issue_s
+                    if host > now:
+                        now = host
+                    elif is_read:
                         host = now
-                    else:
-                        host += issue.total_s
-                        if host > now:
-                            now = host
-                        elif issue.is_read:
-                            host = now
                 to_site(site)
                 to_cycle(cycle)
                 to_position(position)

@@ -12,19 +12,18 @@ import simpy
 
 from spdsim.distributions import Distribution
 from spdsim.engine.draws import Draws, constant_s
-from spdsim.machine import Machine
+from spdsim.machine import Issue, Machine
 from spdsim.schedules.ops import Compute, Op, Recv, Send, op_name
 from spdsim.schedules.spd import PipelineState, program
 from spdsim.trace import Site, Trace
 
-RECV, SEND, POST, RECV_AHEAD, HOST, COMPUTE = range(6)
-"""Kinds of step: a receipt that the host waits for; a message whose cost is constant and whose link is its own; any
-other message; a receipt that only the device waits for; the host's bookkeeping, which takes no device; a
-computation."""
+RECV_AHEAD, RECV, SEND, POST, HOST, COMPUTE = range(6)
+"""Kinds of step: a receipt that only the device waits for; one that the host waits for; a message whose cost is
+constant and whose link is its own; any other message; the host's bookkeeping, which takes no device; a computation."""
 
 Step = tuple[int, int, int, float, Any, Any, "Channel"]
 """Kind, position less the oldest in flight, site, constant seconds, then by kind: (link, transit seconds) or
-(seconds a position, site if rejected, the host's part); draws; channel."""
+(seconds a position, site if rejected, the host's lead and total seconds, whether it waits); draws; channel."""
 
 Programs = list[list[Step]]
 """Every worker's steps in one cycle."""
@@ -60,6 +59,8 @@ class Channel:
 
 
 _NO_CHANNEL = Channel()
+_TOGETHER = Issue(0.0, 0.0, is_read=True)
+"""Where a duration is that of host and device together, the host waits for its end."""
 
 
 class Compiler:
@@ -123,7 +124,8 @@ class Compiler:
                 return (
                     SEND if is_plain else POST, offset,
                     self._trace.site_id(Site(worker, op_name(op), to, size)),
-                    constant_s(message.post) + (0.0 if is_prefill else message.control_s), (link, constant_s(transit)), draws, self._channel(payload, worker, to),
+                    constant_s(message.post) + (0.0 if is_prefill else message.control_s),
+                    (link, constant_s(transit)), draws, self._channel(payload, worker, to),
                 )  # fmt: skip
             case Recv(payload, _, source):
                 message = self._machine.messages[payload, source, worker]
@@ -145,7 +147,9 @@ class Compiler:
         draws = self._drawn(base, worker, op.task, depth)
         # Bookkeeping is the host's: it does not take the device from the others.
         kind = HOST if op.task == "commit" else COMPUTE
-        return (kind, offset, number, base_s, (slope_s, rejected, duration.issue), draws, _NO_CHANNEL)
+        issue = duration.issue or _TOGETHER
+        detail = (slope_s, rejected, issue.lead_s, issue.total_s, issue.is_read)
+        return (kind, offset, number, base_s, detail, draws, _NO_CHANNEL)
 
     def _drawn(self, distribution: Distribution, worker: int, what: str, detail: int) -> Draws | None:
         draws = Draws.of(distribution, (self._seed, worker, what, detail))

@@ -68,7 +68,7 @@ def _parts(
         yield ""
         yield timeline
     if origins:
-        yield from _heading("What the numbers rest on", look)
+        yield from _heading(f"What the numbers rest on: {_tally(origins)}", look)
         yield _origins(origins, look)
 
 
@@ -87,5 +87,20 @@ def _origins(origins: Sequence[Origin], look: Look) -> Table:
     table.add_column(overflow="fold", ratio=2)
     table.add_column(overflow="fold", ratio=3, style=look.style("dim"))
     for (kind, source), what in by_source.items():
-        table.add_row(kind, ", ".join(what), source)
+        table.add_row(kind, _together(what), source)
     return table
+
+
+def _together(what: Sequence[str]) -> str:
+    """Join names such as "gpu (x) a" and "gpu (x) b", the part they share once: "gpu (x) a, b"."""
+    by_place: dict[str, list[str]] = {}
+    for name in what:
+        place, _, key = name.rpartition(" ") if name[-1:] != ")" else (name, "", "")
+        by_place.setdefault(place, []).append(key)
+    return ", ".join(f"{place} {', '.join(keys)}".strip() for place, keys in by_place.items())
+
+
+def _tally(origins: Sequence[Origin]) -> str:
+    """Count the figures of each kind: "7 published, 2 datasheet, 12 assumed"."""
+    counts = [(kind, sum(origin.kind == kind for origin in origins)) for kind in _KINDS]
+    return ", ".join(f"{count} {kind}" for kind, count in counts if count)

@@ -7,19 +7,25 @@ from spdsim.scenario.acceptance import Replay
 from spdsim.scenario.durations import AnyTaskKind, takes_time
 from spdsim.scenario.memory import device_bytes, devices_that_fit, fits, show_bytes, stages_that_fit
 from spdsim.scenario.model import Scenario
+from spdsim.scenario.placement import layout_of
 from spdsim.scenario.problems import Problem
 from spdsim.scenario.profile import Profile
 from spdsim.scenario.source import show
+from spdsim.scenario.target_checks import model_problems
 from spdsim.scenario.times import ProfileTimes, Roofline
 from spdsim.scenario.workload import UniformLength
 
 
 def check(scenario: Scenario) -> list[Problem]:
     """Return what is wrong; later rules are only asked where the earlier ones hold."""
-    for rules in (_cut, _draft, _rest, _times, _links, _memory):
+    for rules in (_model, _cut, _draft, _rest, _devices, _times, _links, _memory):
         if problems := list(rules(scenario)):
             return problems
     return []
+
+
+def _model(scenario: Scenario) -> Iterator[Problem]:
+    return model_problems(scenario.model)
 
 
 def _cut(scenario: Scenario) -> Iterator[Problem]:
@@ -50,10 +56,7 @@ def _draft(scenario: Scenario) -> Iterator[Problem]:
 
 
 def _rest(scenario: Scenario) -> Iterator[Problem]:
-    model, lengths = scenario.model, scenario.workload.new_tokens
-    if model.num_heads % model.num_kv_heads:
-        rule = f"must divide num_heads, {model.num_heads}"
-        yield Problem(("model", "num_kv_heads"), f"is {model.num_kv_heads}", rule)
+    lengths = scenario.workload.new_tokens
     if isinstance(lengths, UniformLength) and lengths.low > lengths.high:
         rule = f"must be at most high, {lengths.high}"
         yield Problem(("workload", "new_tokens", "low"), f"is {lengths.low}", rule)
@@ -92,12 +95,45 @@ def _tasks(scenario: Scenario, profile: Profile) -> Iterator[Problem]:
     if stages > 1 and profile.draft is None and profile.draft_per_layer is None:
         yield Problem((*at, "draft"), "is missing", "a profile needs this task (or draft_per_layer)")
     is_sharded = stages > 1 and scenario.partition.lm_head == "sharded"
-    if profile.verify is None and not (is_sharded and profile.verify_shard is not None):
-        yield Problem((*at, "verify"), "is missing", "a profile needs this task")
+    has_verify = profile.verify is not None or profile.verify_per_byte_s is not None
+    if profile.verify is not None and profile.verify_per_byte_s is not None:
+        yield Problem((*at, "verify"), "is given beside verify_per_byte_s", "must be one of the two")
+    if not has_verify and not (is_sharded and profile.verify_shard is not None):
+        yield Problem((*at, "verify"), "is missing", "a profile needs this task (or verify_per_byte_s)")
 
 
 def _entries(written: AnyTaskKind | tuple[AnyTaskKind, ...]) -> tuple[AnyTaskKind, ...]:
     return written if isinstance(written, tuple) else (written,)
+
+
+def _devices(scenario: Scenario) -> Iterator[Problem]:
+    devices = scenario.devices
+    count, nodes, per_node = devices.count, devices.nodes, devices.per_node
+    if nodes is not None and per_node is None:
+        yield Problem(("devices", "count"), f"is {count}", f"must be a multiple of nodes, {nodes}")
+    elif nodes is not None and per_node is not None and nodes * per_node != count:
+        rule = f"must be nodes x per_node, {nodes} x {per_node} = {nodes * per_node}"
+        yield Problem(("devices", "count"), f"is {count}", rule)
+    if devices.workers is not None:
+        yield from _workers(scenario, devices.workers)
+
+
+def _workers(scenario: Scenario, listed: tuple[int, ...]) -> Iterator[Problem]:
+    layout, count = layout_of(scenario), scenario.devices.count
+    at = ("devices", "workers")
+    if len(listed) != layout.num_workers:
+        roles = {layout.role(worker) for worker in range(layout.num_workers)}
+        names = [name for role, name in _ROLES.items() if role in roles]
+        state = f"has {len(listed)} {'entry' if len(listed) == 1 else 'entries'}"
+        yield Problem(at, state, f"must have {layout.num_workers}: {', '.join(names).format(layout.num_stages)}")
+    there = f"there {'is 1 device, 0' if count == 1 else f'are {count} devices, 0 to {count - 1}'}"
+    for worker, device in enumerate(listed):
+        if device >= count:
+            yield Problem((*at, worker), f"puts worker {worker} on device {device}", there)
+
+
+_ROLES = {"draft": "1 for the draft rank", "stage": "{} for the stages", "head": "1 for the LM head's own worker"}
+"""What a list of workers must have, in its order."""
 
 
 def _links(scenario: Scenario) -> Iterator[Problem]:

@@ -1,4 +1,4 @@
-"""The files that a scenario names: a profile, recorded verdicts. Each is read into the scenario's data."""
+"""The files that a scenario names: a model, a profile, recorded verdicts. Each is read into the scenario's data."""
 
 import json
 from pathlib import Path
@@ -6,13 +6,17 @@ from typing import Any
 
 from spdsim.errors import ScenarioError
 from spdsim.scenario.source import KeyPath, Source, dotted, read_text, read_yaml, show
+from spdsim.scenario.target import with_changes
+from spdsim.scenario.target_files import config_path, not_catalogued, read_shape
 
+MODEL: KeyPath = ("model",)
 PROFILE: KeyPath = ("timing", "profile")
 REPLAY: KeyPath = ("acceptance", "file")
 
 
 def include_files(source: Source) -> None:
     """Put what the named files say in the place of their names. Raises ScenarioError if one cannot be read."""
+    include_model(source)
     timing = source.data.get("timing")
     if isinstance(timing, dict) and isinstance(timing.get("profile"), str):
         include_profile(source)
@@ -23,16 +27,36 @@ def include_files(source: Source) -> None:
         acceptance.setdefault("source", f"recorded in {path.name}")
 
 
+def include_model(source: Source) -> None:
+    """Put the shape in the config.json that `model` or `model.base` names in the place of its name."""
+    written = source.data.get("model")
+    own, path = (written, (*MODEL, "base")) if isinstance(written, dict) else ({"base": written}, MODEL)
+    name = own.get("base")
+    if not isinstance(name, str) or not_catalogued(name) is None:
+        return
+    where, _ = source.locate(path)
+    directory = Path() if _is_option(source, path) else Path(source.name).parent
+    if (file := config_path(name, directory, f"{where}: {dotted(path)}")) is not None:
+        shape = {**read_shape(file), **{key: value for key, value in own.items() if key != "base"}}
+        source.data["model"] = with_changes(shape, own)
+
+
 def include_profile(source: Source) -> None:
     """Put the profile file that `timing.profile` names in the place of its name."""
     timing = source.data["timing"]
-    profile = read_yaml(_beside(source, PROFILE, timing["profile"]))
+    profile = read_profile(_beside(source, PROFILE, timing["profile"]))
+    timing["profile"] = profile.data
+    source.included.append((PROFILE, profile))
+
+
+def read_profile(path: str | Path) -> Source:
+    """Return the data of a profile file. Raises ScenarioError if it does not begin as one."""
+    profile = read_yaml(path)
     for key in ("format", "version", "origin", "source"):
         if key not in profile.data:
             raise ScenarioError(f"{profile.name}: {key} is missing: a profile file begins with format: spd-profile, "
                                 "version: 1, origin and source")  # fmt: skip
-    timing["profile"] = profile.data
-    source.included.append((PROFILE, profile))
+    return profile
 
 
 def read_verdicts(path: Path) -> list[str]:
@@ -69,10 +93,13 @@ def _record(line: str, where: str) -> tuple[int, list[bool]]:
 
 def _beside(source: Source, path: KeyPath, name: str) -> Path:
     """A path in a scenario is relative to the scenario; one in an option, to the current directory."""
-    is_option = any(path[:length] in source.settings for length in range(1, len(path) + 1))
-    file = Path(name) if is_option else Path(source.name).parent / name
+    file = Path(name) if _is_option(source, path) else Path(source.name).parent / name
     if not file.is_file():
         where, _ = source.locate(path)
         rule = "is a directory: must be a file" if file.is_dir() else "there is no such file"
         raise ScenarioError(f"{where}: {dotted(path)} is {show(name)}: {rule}")
     return file
+
+
+def _is_option(source: Source, path: KeyPath) -> bool:
+    return any(path[:length] in source.settings for length in range(1, len(path) + 1))

@@ -1,4 +1,4 @@
-"""Bytes that each device must hold: weights, KV cache, embedding, LM head, draft module.
+"""Bytes that each device must hold: weights, KV cache, recurrent states, embedding, LM head, draft module.
 
 Activations and the allocator's own needs are left out: they are small at batch size 1.
 """
@@ -6,6 +6,7 @@ Activations and the allocator's own needs are left out: they are small at batch 
 from spdsim.scenario.model import Scenario
 from spdsim.scenario.placement import anchors, layers_of_stages, layout_of, place
 from spdsim.schedules.spd import Layout
+from spdsim.target.layers import Layer
 
 
 def context_tokens(scenario: Scenario) -> int:
@@ -13,9 +14,22 @@ def context_tokens(scenario: Scenario) -> int:
     return scenario.workload.prompt_tokens + scenario.workload.max_new_tokens
 
 
-def kv_bytes_per_layer(scenario: Scenario) -> int:
-    """Return the KV cache of one layer at the longest context, bytes."""
-    return scenario.model.kv_bytes_per_token * context_tokens(scenario)
+def layer_bytes(scenario: Scenario, layer: Layer, num_states: int = 1) -> int:
+    """Return what one layer holds at the longest context, bytes: weights, KV cache, recurrent states."""
+    cache = layer.kv_bytes_per_token * layer.cached_tokens(context_tokens(scenario))
+    return layer.weight_bytes + cache + num_states * layer.state_bytes
+
+
+def states_kept(layout: Layout) -> int:
+    """Return how many recurrent states a layer keeps: one for each token in flight, for a rollback to go back to."""
+    return layout.num_stages + layout.verification_lag if layout.num_stages > 1 else 1
+
+
+def layers_of_stage(scenario: Scenario, stage: int) -> tuple[Layer, ...]:
+    """Return the decoder layers of one stage."""
+    counts = layers_of_stages(scenario)
+    first = sum(counts[:stage])
+    return scenario.model.layers[first : first + counts[stage]]
 
 
 def projection_params(scenario: Scenario) -> tuple[int, ...]:
@@ -30,10 +44,8 @@ def draft_head_bytes(scenario: Scenario) -> int:
 
 
 def target_bytes(scenario: Scenario) -> int:
-    """Return the whole target with its KV cache, bytes."""
-    model = scenario.model
-    tables = model.table_bytes * (1 if model.tied_embeddings else 2)
-    return model.num_layers * (model.layer_bytes + kv_bytes_per_layer(scenario)) + tables
+    """Return the whole target with its KV cache, as plain decoding needs it, bytes."""
+    return sum(layer_bytes(scenario, layer) for layer in scenario.model.layers) + scenario.model.tables_bytes
 
 
 def device_bytes(scenario: Scenario) -> list[int]:
@@ -42,9 +54,9 @@ def device_bytes(scenario: Scenario) -> list[int]:
     What two workers of a device both need (the embedding; the LM head, if it is the embedding) is there once.
     """
     held: list[dict[str, int]] = [{} for _ in range(scenario.devices.count)]
-    layout, layers = layout_of(scenario), layers_of_stages(scenario)
+    layout = layout_of(scenario)
     for worker in place(scenario):
-        for what, num_bytes in _worker_bytes(scenario, layout, layers, worker.index).items():
+        for what, num_bytes in _worker_bytes(scenario, layout, worker.index).items():
             held[worker.device][what] = num_bytes
     return [sum(items.values()) for items in held]
 
@@ -64,7 +76,7 @@ def stages_that_fit(scenario: Scenario) -> int | None:
 def devices_that_fit(scenario: Scenario) -> int | None:
     """Return the least number of devices, more than now, on which the model fits with a stage on each."""
     for count in range(scenario.devices.count + 1, scenario.model.num_layers + 3):
-        devices = scenario.devices.model_copy(update={"count": count, "per_node": None})
+        devices = scenario.devices.model_copy(update={"count": count, "per_node": None, "workers": None})
         stages = min(scenario.model.num_layers, max(scenario.partition.stages, count - 1))
         if fits(_recut(scenario.model_copy(update={"devices": devices}), stages)):
             return count
@@ -81,22 +93,26 @@ def _recut(scenario: Scenario, stages: int) -> Scenario:
     return scenario.model_copy(update={"partition": partition})
 
 
-def _worker_bytes(scenario: Scenario, layout: Layout, layers: tuple[int, ...], worker: int) -> dict[str, int]:
+def _worker_bytes(scenario: Scenario, layout: Layout, worker: int) -> dict[str, int]:
     """What one worker holds, by name; things of the same name are the same on one device."""
     model, items = scenario.model, dict[str, int]()
-    layer_bytes = model.layer_bytes + kv_bytes_per_layer(scenario)
     match layout.role(worker):
         case "draft":
-            projections = sum(projection_params(scenario)) * model.dtype_bytes
-            own = scenario.draft.layers * layer_bytes + projections + draft_head_bytes(scenario)
-            items = {"draft": own, "embedding": model.table_bytes}
+            items = {"draft": _draft_bytes(scenario), "embedding": model.embedding_bytes}
         case "stage":
-            stage = layout.stage_of(worker)
-            items = {f"stage {stage}": layers[stage] * layer_bytes}
+            stage, num_states = layout.stage_of(worker), states_kept(layout)
+            held = (layer_bytes(scenario, layer, num_states) for layer in layers_of_stage(scenario, stage))
+            items = {f"stage {stage}": sum(held)}
             if stage == 0:
-                items["embedding"] = model.table_bytes
+                items["embedding"] = model.embedding_bytes
     if layout.lm_head == "sharded" and layout.num_stages > 1:
-        items[f"shard {worker}"] = model.table_bytes // layout.num_workers
+        items[f"shard {worker}"] = model.head_bytes // layout.num_workers
     elif worker == layout.verdict_source:
-        items["embedding" if model.tied_embeddings else "lm_head"] = model.table_bytes
+        items["embedding" if model.tied_embeddings else "lm_head"] = model.head_bytes
     return items
+
+
+def _draft_bytes(scenario: Scenario) -> int:
+    model, draft = scenario.model, scenario.draft
+    projections = sum(projection_params(scenario)) * model.dtype_bytes
+    return draft.layers * layer_bytes(scenario, model.draft_layer) + projections + draft_head_bytes(scenario)

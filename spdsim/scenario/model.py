@@ -15,7 +15,6 @@ from spdsim.scenario.times import Roofline, Timing
 from spdsim.scenario.workload import Workload
 from spdsim.schedules.options import Control, LmHead, Packing
 
-
 Launch = Literal["eager", "compiled", "cuda_graph"]
 
 
@@ -62,7 +61,9 @@ class Runtime(Part):
         default="greedy", description="sampled: who verifies elsewhere needs the draft's distribution."
     )
     control: Control = Field(
-        default="early", description="early: draft and verdict go out as soon as known; late: after the bookkeeping."
+        default="early",
+        description="early: draft and verdict go out as soon as known; late: after features and bookkeeping; "
+        "lockstep: late, and every stage reports and is told in every cycle.",
     )
     messages: Packing = Field(
         default="per_edge",
@@ -85,7 +86,7 @@ class Scenario(Part):
 
     name: str = Field(default="scenario", description="Short name, for reports.")
     description: str = Field(default="", description="What the scenario shows.")
-    model: ModelChoice = Field(description="Catalogue name, or shape.")
+    model: ModelChoice = Field(description="Catalogue name, path of a Hugging Face config.json, or shape.")
     devices: Devices
     links: Links = Links()
     partition: Partition

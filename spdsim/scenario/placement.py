@@ -4,9 +4,13 @@ The rule of placement. The draft rank is on device 0. If it has a device of its 
 otherwise on device 0; one device each, and the LM head's own worker on the device after them. Where there are
 too few devices, stages share them in contiguous, balanced blocks; the draft rank keeps its device as long as
 there are two, the LM head's worker as long as the stages keep one. With one stage there is one worker, on device 0.
+A list of devices in the scenario (`devices.workers`) takes the place of the rule.
 """
 
+from collections.abc import Iterable
+
 from spdsim.machine import Worker
+from spdsim.scenario.hardware import Devices
 from spdsim.scenario.model import Scenario
 from spdsim.schedules.spd import Layout
 
@@ -49,18 +53,34 @@ def layout_of(scenario: Scenario) -> Layout:
         feature_stages=tuple(stage for stage, count in enumerate(anchors_in_stages(scenario)) if count),
         control=scenario.runtime.control,
         sampled=scenario.runtime.sampling == "sampled",
+        messages=scenario.runtime.messages,
     )
 
 
 def place(scenario: Scenario) -> tuple[Worker, ...]:
-    """Return the workers and their devices, by the rule above."""
-    layout, count = layout_of(scenario), scenario.devices.count
-    n = layout.num_stages
+    """Return the workers and their devices: those of `devices.workers`, or by the rule above.
+
+    A list that is not one device for each worker is left aside: in a scenario that was checked the list fits, and
+    where such a scenario is cut anew, to see what would fit, the rule must serve.
+    """
+    layout, written = layout_of(scenario), scenario.devices.workers
+    is_listed = written is not None and len(written) == layout.num_workers and max(written) < scenario.devices.count
+    devices = written if written is not None and is_listed else _by_rule(scenario, layout)
+    return tuple(Worker(index, layout.role(index), devices[index]) for index in range(layout.num_workers))
+
+
+def num_nodes_used(devices: Devices, workers: Iterable[Worker]) -> int:
+    """Return how many nodes hold at least one of `workers`."""
+    return len({devices.node_of(worker.device) for worker in workers})
+
+
+def _by_rule(scenario: Scenario, layout: Layout) -> tuple[int, ...]:
+    """The device of each worker."""
+    n, count = layout.num_stages, scenario.devices.count
     first = int(n > 1 and scenario.draft.placement == "own_device" and count > 1)
     has_head = layout.num_workers == n + 2
     num_stage_devices = min(n, max(1, count - first - has_head))
-    devices = {stage + (n > 1): first + stage * num_stage_devices // n for stage in range(n)}
-    devices.setdefault(0, 0)
-    if has_head:
-        devices[n + 1] = min(first + num_stage_devices, count - 1)
-    return tuple(Worker(index, layout.role(index), devices[index]) for index in range(layout.num_workers))
+    stages = tuple(first + stage * num_stage_devices // n for stage in range(n))
+    draft = (0,) if n > 1 else ()
+    head = (min(first + num_stage_devices, count - 1),) if has_head else ()
+    return draft + stages + head

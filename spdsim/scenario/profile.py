@@ -1,12 +1,25 @@
 """A profile: seconds of every task and message as somebody measured them, and where that holds."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic_core import PydanticCustomError
 
 from spdsim.machine import OriginKind
+from spdsim.scenario.backing import Backing, Range
 from spdsim.scenario.durations import ControlTime, MessageTimes, TaskTime
 from spdsim.scenario.fields import Part, Seconds
+from spdsim.scenario.hardware import Provenance
+
+VERSION = 1
+"""The version of profiles that this program writes and reads."""
+
+
+def _of_this_version(written: Any) -> Any:
+    if isinstance(written, int) and written != VERSION:
+        raise PydanticCustomError("other_version", f"this spdsim reads version {VERSION}")
+    return written
+
 
 StageTimes = Annotated[
     Annotated[TaskTime, Tag("@one")] | Annotated[tuple[TaskTime, ...], Tag("@stages")],
@@ -17,12 +30,14 @@ StageTimes = Annotated[
 class Profile(Part):
     """Seconds of every task. `forward`, `draft` (with two stages or more) and `verify` are needed; others are 0.
 
+    `forward` and `draft` may be written per layer, `verify` per byte of the LM head.
+
     `forward` and `prefill` are one duration for all stages or a list with one for each stage;
     with `_per_layer`, a stage takes the number of its layers times what is written.
     """
 
     format: Literal["spd-profile"] = "spd-profile"
-    version: Literal[1] = 1
+    version: Annotated[Literal[1], BeforeValidator(_of_this_version)] = 1
     origin: OriginKind = Field(default="assumed", description="How the durations are known.")
     source: str = Field(default="", description="Where they are known from, in words.")
     prefill: StageTimes | None = None
@@ -44,3 +59,8 @@ class Profile(Part):
     rollback: TaskTime | None = Field(default=None, description="What a stage does first after a rejection.")
     control: ControlTime = ControlTime()
     messages: MessageTimes = MessageTimes()
+    figures: dict[str, Provenance] = Field(
+        default_factory=dict, description="Origin of single figures, by dotted key such as control.per_cycle_s."
+    )
+    backing: Backing = Field(default=Backing(), description="How well the figures are known.")
+    range: Range = Field(default=Range(), description="Where the figures were measured.")

@@ -5,8 +5,8 @@ from typing import Literal
 LmHead = Literal["draft_rank", "last_stage", "sharded", "own_device"]
 """Who turns the last hidden state into the target's distribution."""
 
-Control = Literal["early", "late"]
-"""When the draft rank sends draft and verdict: at once, or after its bookkeeping."""
+Control = Literal["early", "late", "lockstep"]
+"""When the draft rank sends draft and verdict: at once; after its bookkeeping; then, and in every cycle to all."""
 
 Role = Literal["draft", "stage", "head"]
 """What a worker is."""

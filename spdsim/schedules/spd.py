@@ -36,7 +36,8 @@ class Layout:
     verification_lag: k: the verdict on cycle t - k is a message of cycle t; 0 with one stage.
     feature_stages: the stages whose output the draft module reads; None means all of them.
     control: "early" sends draft and verdict as soon as they are known; "late" sends them after the
-        draft rank has received the features and done its bookkeeping, as the authors' executor does.
+        draft rank has received the features and done its bookkeeping; "lockstep" does so too, hears from every
+        stage in every cycle and tells every worker, so that all begin a cycle together, as in the authors' executor.
     sampled: with sampling, every holder of an LM head shard needs the draft's distribution.
     messages: "per_edge" lets all that one worker sends another in a cycle travel as one message, so that the last
         hidden state carries the last stage's features where the draft rank gets both; "per_tensor" keeps them apart.
@@ -109,8 +110,9 @@ class Layout:
         return worker - (self.num_stages > 1)
 
     def sends_features(self, stage: int) -> bool:
-        """Whether the draft module reads what `stage` puts out."""
-        return self.num_stages > 1 and (self.feature_stages is None or stage in self.feature_stages)
+        """Whether `stage` sends features: where the draft module reads of it, and in lockstep, perhaps empty ones."""
+        is_read = self.feature_stages is None or stage in self.feature_stages
+        return self.num_stages > 1 and (is_read or self.control == "lockstep")
 
     @property
     def last_hidden_carries_features(self) -> bool:
@@ -252,8 +254,11 @@ def _draft_receivers(state: PipelineState) -> tuple[int, ...]:
     who verifies elsewhere compares with it later.
     """
     layout = state.layout
+    is_told = state.is_full and layout.verdict_source == 0
+    if layout.control == "lockstep" and not is_told:
+        return tuple(range(1, layout.num_workers))
     receivers: list[int] = []
-    if not (state.is_full and layout.verdict_source == 0):
+    if not is_told:
         receivers.append(1)
     if layout.lm_head in ("last_stage", "own_device"):
         receivers.append(layout.verdict_source)
@@ -275,7 +280,7 @@ def _draft_rank(state: PipelineState) -> Iterator[Op]:
         newest = state.in_flight[0]
         drafts = tuple(Send("draft", newest + 1, to) for to in _draft_receivers(state))
         yield Compute("draft", newest + 1)
-    is_late = layout.control == "late" and not is_prefill
+    is_late = layout.control != "early" and not is_prefill
     if not is_late:
         yield from drafts
     if at_once:

@@ -16,9 +16,10 @@ from spdsim.scenario.times import ProfileTimes, Roofline
 from spdsim.schedules.ops import Task
 from spdsim.timing.messages import Network, message_of
 from spdsim.timing.needs import needs_of
-from spdsim.timing.origins import fits_one_device, origins_of, warnings_of
+from spdsim.timing.origins import origins_of
 from spdsim.timing.profile import profile_duration
 from spdsim.timing.roofline import RooflineTimes
+from spdsim.timing.warnings import fits_one_device, warnings_of
 
 
 def machine_of(scenario: Scenario) -> Machine:
@@ -38,18 +39,19 @@ def machine_of(scenario: Scenario) -> Machine:
     needs, network = needs_of(layout), Network(scenario, workers)
     # The messages first: they tell the network which links there are.
     messages = {edge: message_of(scenario, layout, network, edge) for edge in needs.edges}
+    tasks = {(worker, task): duration(worker, task) for worker, task in needs.tasks}
     return Machine(
         layout=layout,
         workers=workers,
         devices=tuple(f"{scenario.devices.gpu.name} {device}" for device in range(scenario.devices.count)),
         sharing=scenario.devices.sharing,
-        tasks={(worker, task): duration(worker, task) for worker, task in needs.tasks},
+        tasks=tasks,
         links=network.links,
         messages=messages,
         prompt_tokens=scenario.workload.prompt_tokens,
         fits_one_device=fits_one_device(scenario),
         origins=tuple(origins_of(scenario)),
-        warnings=tuple(warnings_of(scenario)),
+        warnings=tuple(warnings_of(scenario, layout, tasks)),
     )
 
 

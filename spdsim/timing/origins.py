@@ -1,12 +1,11 @@
-"""Where a machine's numbers come from, and what must be said of it."""
+"""Where a machine's numbers come from."""
 
 from collections.abc import Container, Iterator, Mapping
 
 from spdsim.machine import Origin
-from spdsim.scenario.acceptance import Replay
 from spdsim.scenario.hardware import Gpu, LinkFigures, Provenance
-from spdsim.scenario.memory import device_bytes, fits, show_bytes, stages_that_fit, target_bytes
 from spdsim.scenario.model import Scenario
+from spdsim.scenario.placement import place
 from spdsim.scenario.times import ProfileTimes, Roofline, resolve
 
 _GIVEN = Provenance(origin="assumed", source="given in the scenario")
@@ -16,57 +15,46 @@ _DEFAULT = Provenance(origin="assumed", source="0, since the scenario does not s
 def origins_of(scenario: Scenario) -> Iterator[Origin]:
     """Yield the origin of each figure that the machine rests on."""
     yield Origin("acceptance", scenario.acceptance.origin, scenario.acceptance.source)
-    yield Origin(f"model ({scenario.model.name})", scenario.model.origin, scenario.model.source)
+    yield Origin(f"model ({scenario.model.name})", scenario.model.origin, scenario.model.source or _GIVEN.source)
     match scenario.timing:
         case ProfileTimes(profile=profile):
             yield Origin("profile", profile.origin, profile.source)
         case Roofline() as roofline:
             full = resolve(roofline, scenario.devices.gpu, scenario.runtime.launch)
             yield from _figures("gpu", scenario.devices.gpu, ("bandwidth_bytes_per_s", "flops_per_s"))
-            roofline_keys = tuple(key for key in Roofline.model_fields if key not in ("kind", "provenance"))
             given = roofline.model_fields_set | full.provenance.keys()
-            yield from _listed("roofline", roofline_keys, full.provenance, given)
-    for name, link in (("intra_node", scenario.links.intra_node), ("inter_node", scenario.links.inter_node)):
-        if link is not None:
-            yield from _figures(f"links.{name}", link, ("latency_s", "bandwidth_bytes_per_s", "post_s", "receive_s"))
+            yield from _listed("timing", tuple(_roofline_keys(scenario)), full.provenance, given)
+    for name, link in _links(scenario):
+        yield from _figures(f"links.{name}", link, ("latency_s", "bandwidth_bytes_per_s", "post_s", "receive_s"))
 
 
-def warnings_of(scenario: Scenario) -> Iterator[str]:
-    """Yield what a reader must know before believing the result."""
-    yield from _memory_warnings(scenario)
-    if isinstance(scenario.acceptance, Replay):
-        yield from _replay_warnings(scenario.acceptance.accepted or (), scenario)
+def _roofline_keys(scenario: Scenario) -> Iterator[str]:
+    """Yield the keys of the figures that some task of the scenario rests on."""
+    yield from ("bandwidth_fraction", "compute_fraction", "kernel_latency_s", "small_kernel_s")
+    yield from ("host_per_op_s", "host_per_task_s", "commit_s", "rollback_s")
+    has_draft, is_sampled = scenario.partition.stages > 1, scenario.runtime.sampling == "sampled"
+    kinds = {layer.kind for layer in scenario.model.layers} | (
+        {scenario.model.draft_layer.kind} if has_draft else set()
+    )
+    yield from sorted(f"{kind}_ops" for kind in kinds)
+    if any(layer.is_moe for layer in scenario.model.layers):
+        yield "moe_ops"
+    yield from ("forward_ops", "verify_ops")
+    if is_sampled:
+        yield "verify_sampling_ops"
+    if has_draft:
+        yield from ("draft_ops", "draft_sampling_ops") if is_sampled else ("draft_ops",)
 
 
-def _memory_warnings(scenario: Scenario) -> Iterator[str]:
-    """Tell the fullest device, if it has too little memory."""
-    gpu = scenario.devices.gpu
-    if gpu.memory_bytes is None or fits(scenario):
-        return
-    held = device_bytes(scenario)
-    worst, stages = held.index(max(held)), stages_that_fit(scenario)
-    remedy = "no number of stages fits these devices" if stages is None else f"{stages} stages or more would fit"
-    room = f"would need {show_bytes(held[worst])}, has {show_bytes(gpu.memory_bytes)}"
-    yield f"hypothetical: device {worst} {room}; {remedy}"
-
-
-def _replay_warnings(records: tuple[str, ...], scenario: Scenario) -> Iterator[str]:
-    """Tell what the records cannot give: tokens beyond their end, and sequences of their own for the interval."""
-    num_sequences, wanted = scenario.workload.sequences * scenario.replications, scenario.workload.max_new_tokens
-    used = records[:num_sequences]
-    short = sum(len(record) + 1 < wanted for record in used)
-    if short:
-        tokens = f"has verdicts for fewer than the {wanted} new tokens: a sequence ends where its record ends"
-        yield f"the record of {short} of {len(used)} sequences {tokens}"
-    if len(records) < num_sequences:
-        repeated = f"{len(records)} recorded of {num_sequences} sequences to decode"
-        yield f"{repeated}: records repeat, so the intervals are too narrow"
-
-
-def fits_one_device(scenario: Scenario) -> bool:
-    """Whether the whole target fits one device; True where the memory is not known."""
-    memory_bytes = scenario.devices.gpu.memory_bytes
-    return memory_bytes is None or target_bytes(scenario) <= memory_bytes
+def _links(scenario: Scenario) -> Iterator[tuple[str, LinkFigures]]:
+    """Yield the links that some workers need, by name."""
+    devices = scenario.devices
+    used = {worker.device for worker in place(scenario)}
+    nodes = [devices.node_of(device) for device in used]
+    if scenario.links.intra_node is not None and len(set(nodes)) < len(nodes):
+        yield "intra_node", scenario.links.intra_node
+    if scenario.links.inter_node is not None and len(set(nodes)) > 1:
+        yield "inter_node", scenario.links.inter_node
 
 
 def _figures(what: str, part: Gpu | LinkFigures, keys: tuple[str, ...]) -> Iterator[Origin]:

@@ -5,12 +5,14 @@ operations. Eager or compiled, it issues them one by one while the device works 
 longer of the two counts; a CUDA graph is launched at once and costs one launch.
 """
 
+from dataclasses import replace
 from functools import cached_property
 
 from spdsim.distributions import Constant
 from spdsim.machine import Duration, Issue
+from spdsim.scenario.hardware import Gpu
 from spdsim.scenario.memory import draft_head_bytes, projection_params
-from spdsim.scenario.model import Scenario
+from spdsim.scenario.model import Launch, Scenario
 from spdsim.scenario.placement import layers_of_stages
 from spdsim.scenario.times import Roofline, resolve
 from spdsim.schedules.ops import Task
@@ -26,7 +28,7 @@ class RooflineTimes:
         self._scenario, self._layout, self._model = scenario, layout, scenario.model
         self._figures = resolve(roofline, scenario.devices.gpu, scenario.runtime.launch)
         self._is_sampled = scenario.runtime.sampling == "sampled"
-        self.rates = rates_of(scenario, self._figures)
+        self.rates = rates_of(scenario.devices.gpu, self._figures)
 
     def duration(self, worker: int, task: Task) -> Duration:
         """Return how long `worker` takes for `task`."""
@@ -112,22 +114,32 @@ class RooflineTimes:
 
     def _issued(self, device_s: float, num_ops: float, token_s: float = 0.0, *, is_read: bool = False) -> Duration:
         """A task of so many operations on the device, issued by the host."""
-        task_s, op_s = self._ops("host_per_task_s"), self._ops("host_per_op_s")
-        total_s = task_s + num_ops * op_s
-        # One by one, the device begins with the first operation; a graph is launched as a whole.
-        lead_s = total_s if self._scenario.runtime.launch == "cuda_graph" else task_s + min(num_ops, 1) * op_s
-        return Duration(Constant(device_s), token_s, issue=Issue(lead_s, total_s, is_read))
+        issue = issue_of(self._figures, self._scenario.runtime.launch, num_ops)
+        return Duration(Constant(device_s), token_s, issue=replace(issue, is_read=is_read))
 
     def _layer_ops(self, layer: Layer) -> float:
-        return self._ops(f"{layer.kind}_ops") + layer.is_moe * self._ops("moe_ops")
+        return layer_ops(self._figures, layer)
 
     def _ops(self, key: str) -> float:
         return float(getattr(self._figures, key))
 
 
-def rates_of(scenario: Scenario, figures: Roofline) -> Rates:
-    """Return what the devices reach, from a resolved roofline."""
-    gpu = scenario.devices.gpu
+def issue_of(figures: Roofline, launch: Launch, num_ops: float) -> Issue:
+    """Return the host's part of a task of so many operations, from a resolved roofline."""
+    task_s, op_s = figures.host_per_task_s or 0.0, figures.host_per_op_s or 0.0
+    total_s = task_s + num_ops * op_s
+    # One by one, the device begins with the first operation; a graph is launched as a whole.
+    lead_s = total_s if launch == "cuda_graph" else task_s + min(num_ops, 1) * op_s
+    return Issue(lead_s, total_s)
+
+
+def layer_ops(figures: Roofline, layer: Layer) -> float:
+    """Return the operations of a layer, from a resolved roofline."""
+    return float(getattr(figures, f"{layer.kind}_ops") + layer.is_moe * (figures.moe_ops or 0.0))
+
+
+def rates_of(gpu: Gpu, figures: Roofline) -> Rates:
+    """Return what a device reaches, from a resolved roofline."""
     return Rates(
         bytes_per_s=(gpu.bandwidth_bytes_per_s or 0.0) * (figures.bandwidth_fraction or 0.0),
         flops_per_s=(gpu.flops_per_s or 0.0) * (figures.compute_fraction or 0.0),

@@ -1,0 +1,74 @@
+"""A table of measured plain decoding, a line for each model and machine: batch size 1, no draft.
+
+use: calibrate, where a figure of the catalogue follows from the line; else validate.
+token_ms: milliseconds of a token. devices: 1, or as many as share every layer by tensor parallelism.
+"""
+
+from dataclasses import dataclass
+from os import PathLike, fspath
+from typing import Literal
+
+from spdsim.evidence.sheet import Record, read_sheet
+
+COLUMNS = ("model", "gpu", "devices", "launch", "context_tokens", "token_ms", "use", "source")
+NUMBERS = ("devices", "context_tokens", "token_ms")
+"""The columns that hold numbers."""
+
+Launch = Literal["eager", "compiled", "cuda_graph"]
+_LAUNCHES: dict[str, Launch] = {"eager": "eager", "compiled": "compiled", "cuda_graph": "cuda_graph"}
+
+
+@dataclass(frozen=True, slots=True)
+class PlainRow:
+    """One measurement. token_s: seconds of a token; None: to be predicted only."""
+
+    place: str
+    model: str
+    gpu: str
+    devices: int
+    launch: Launch
+    context_tokens: int
+    token_s: float | None
+    use: str
+    source: str
+
+    @property
+    def is_tensor_parallel(self) -> bool:
+        """Whether several devices share every layer."""
+        return self.devices > 1
+
+
+@dataclass(frozen=True, slots=True)
+class PlainTable:
+    """A table as it was read."""
+
+    path: str
+    lines: tuple[tuple[Record, PlainRow], ...]
+
+
+def is_plain_table(path: str | PathLike[str]) -> bool:
+    """Whether a CSV file is a table of plain decoding, told by its columns. Raises InputError if it is no table."""
+    columns, _ = read_sheet(path, ())
+    return "gpu" in columns and "token_ms" in columns
+
+
+def read_plain_table(path: str | PathLike[str]) -> PlainTable:
+    """Return the table in a CSV file.
+
+    Raises InputError, one line: file and line, column, value and rule.
+    """
+    _, records = read_sheet(path, COLUMNS)
+    return PlainTable(fspath(path), tuple((record, _row(record)) for record in records))
+
+
+def _row(record: Record) -> PlainRow:
+    launch = record.text("launch")
+    if launch not in _LAUNCHES:
+        raise record.error("launch", f"must be one of {', '.join(_LAUNCHES)}")
+    token_ms = record.number("token_ms", is_above=True) if record.cells["token_ms"] else None
+    return PlainRow(
+        place=record.place, model=record.text("model"), gpu=record.text("gpu"), devices=record.whole("devices", 1),
+        launch=_LAUNCHES[launch], context_tokens=record.whole("context_tokens", 0),
+        token_s=None if token_ms is None else token_ms / 1e3, use=record.cells["use"],
+        source=record.cells["source"],
+    )  # fmt: skip

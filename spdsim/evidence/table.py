@@ -1,0 +1,127 @@
+"""A table of published speedups, a line for each configuration and data set.
+
+theoretical_speedup: n K / C, with n stages, K new tokens and C cycles (the free first token counted).
+wall_speedup: tokens per second over those of plain decoding on one GPU of the same kind.
+"""
+
+from dataclasses import dataclass
+from os import PathLike, fspath
+
+from spdsim import theory
+from spdsim.evidence.sheet import Record, read_sheet
+
+NEW_TOKENS = 512
+"""New tokens of every published run (K), y_1 included."""
+
+COLUMNS = (
+    "model", "temperature", "method", "stages", "draft_layers_or_steps", "dataset", "baseline_tokens_per_s",
+    "theoretical_speedup", "wall_speedup", "use",
+)  # fmt: skip
+NUMBERS = COLUMNS[1:2] + COLUMNS[3:5] + COLUMNS[6:9]
+"""The columns that hold numbers."""
+
+METHOD = "spd"
+"""The method that can be predicted; rows of others are skipped."""
+
+_ROUNDING = 0.005
+"""Half of the last digit of a published speedup."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line that can be predicted.
+
+    num_rejections: R, from the theoretical speedup by the law C = (K - 1) + (n - 1)(R + 1); not a whole number,
+    for it is a mean. is_mean: the line is the mean of others and no evidence of its own.
+    """
+
+    place: str
+    model: str
+    temperature: float
+    stages: int
+    draft_layers: int
+    dataset: str
+    baseline_tokens_per_s: float
+    theoretical_speedup: float
+    num_rejections: float
+    wall_speedup: float | None
+    use: str
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether tokens are sampled rather than the likeliest taken."""
+        return self.temperature > 0.0
+
+    @property
+    def is_mean(self) -> bool:
+        """Whether the line is a mean of the data sets."""
+        return self.dataset == "overall"
+
+    @property
+    def token_s(self) -> float:
+        """Seconds of a token in plain decoding."""
+        return 1.0 / self.baseline_tokens_per_s
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table as it was read: every line's cells, and the line as a row where it can be predicted."""
+
+    path: str
+    columns: tuple[str, ...]
+    lines: tuple[tuple[Record, Row | None], ...]
+
+    @property
+    def rows(self) -> list[Row]:
+        """The lines that can be predicted."""
+        return [row for _, row in self.lines if row is not None]
+
+
+def read_table(path: str | PathLike[str]) -> Table:
+    """Return the table in a CSV file.
+
+    Raises InputError, one line: file and line, column, value and rule.
+    """
+    columns, records = read_sheet(path, COLUMNS)
+    return Table(fspath(path), columns, tuple((record, _row(record)) for record in records))
+
+
+def rejections(theoretical_speedup: float, stages: int, num_tokens: int = NEW_TOKENS) -> float:
+    """Return R at which n K / C is `theoretical_speedup`: C = n K / S, R + 1 = (C - (K - 1)) / (n - 1).
+
+    Rounding may lead a little beyond no rejection or K - 2 of them: then these are returned.
+    """
+    cycles = stages * num_tokens / theoretical_speedup
+    refills = (cycles - (num_tokens - 1)) / (stages - 1)
+    return min(max(refills - 1.0, 0.0), num_tokens - 2.0)
+
+
+def _row(record: Record) -> Row | None:
+    # A number must be one in lines that are skipped, too: a slip of columns shows there first.
+    for column in NUMBERS:
+        record.optional_number(column)
+    if record.text("method") != METHOD:
+        return None
+    stages = record.whole("stages", 2)
+    speedup = record.number("theoretical_speedup", is_above=True)
+    _check_speedup(record, stages, speedup)
+    wall = None
+    if record.cells["wall_speedup"]:
+        wall = record.number("wall_speedup", is_above=True)
+    return Row(
+        place=record.place, model=record.text("model"), temperature=record.number("temperature"), stages=stages,
+        draft_layers=record.whole("draft_layers_or_steps", 1), dataset=record.text("dataset"),
+        baseline_tokens_per_s=record.number("baseline_tokens_per_s", is_above=True),
+        theoretical_speedup=speedup, num_rejections=rejections(speedup, stages), wall_speedup=wall,
+        use=record.cells["use"],
+    )  # fmt: skip
+
+
+def _check_speedup(record: Record, stages: int, speedup: float) -> None:
+    """Raise InputError for a speedup that no number of rejections gives."""
+    tokens = NEW_TOKENS
+    most = stages * tokens / theory.cycles(tokens, 0, stages)
+    least = stages * tokens / theory.cycles(tokens, tokens - 2, stages)
+    if not least - _ROUNDING <= speedup <= most + _ROUNDING:
+        rule = f"must be {least:.2f} to {most:.2f} with {stages} stages and {tokens} tokens"
+        raise record.error("theoretical_speedup", rule)

@@ -1,0 +1,10 @@
+"""From a profile to the wall speedup of a published run: the engine's cycles, put together by the law."""
+
+from spdsim.prediction.case import Case, layer_s, scenario_of
+from spdsim.prediction.cycles import Cycles, cycles_of
+from spdsim.prediction.predictor import Prediction, Predictor, case_of
+from spdsim.prediction.speedup import wall_speedup
+
+__all__ = [
+    "Case", "Cycles", "Prediction", "Predictor", "case_of", "cycles_of", "layer_s", "scenario_of", "wall_speedup",
+]  # fmt: skip

@@ -1,0 +1,46 @@
+"""Seconds of a small all-reduce, from a published table: what tensor parallelism pays in every layer."""
+
+from itertools import pairwise
+from math import log2
+from typing import Any
+
+from spdsim.errors import ScenarioError
+from spdsim.scenario.catalogue import canonical_name, entries
+from spdsim.scenario.hardware import Provenance
+
+_FEWEST, _MOST = 2, 8
+"""Devices of the table's two columns."""
+
+
+def all_reduce_s(gpu_name: str, num_devices: int, num_bytes: float) -> tuple[float, Provenance] | None:
+    """Return seconds of an all-reduce of `num_bytes` over `num_devices` GPUs of one node, and where they come from.
+
+    Linear in bytes between the table's sizes, and in the logarithm of the number between 2 and 8 devices.
+    Fewer bytes than the least size take as long as that. One device has nothing to reduce.
+    None if the table does not know the GPU, has no such size or no such number of devices.
+    Source: NVIDIA AIConfigurator, nccl_perf.
+    """
+    table = _table(gpu_name)
+    if num_devices == 1:
+        return 0.0, Provenance(origin="assumed", source="nothing to reduce on one device")
+    if table is None or not _FEWEST <= num_devices <= _MOST or num_bytes > table["num_bytes"][-1]:
+        return None
+    few_s, many_s = (_between(table["num_bytes"], table["seconds"][n], num_bytes) for n in (_FEWEST, _MOST))
+    part = log2(num_devices / _FEWEST) / log2(_MOST / _FEWEST)
+    return few_s + part * (many_s - few_s), Provenance(origin=table["origin"], source=table["source"])
+
+
+def _table(gpu_name: str) -> dict[str, Any] | None:
+    try:
+        return entries("collectives").get(canonical_name("gpus", gpu_name))
+    except ScenarioError:
+        return None
+
+
+def _between(sizes: list[float], seconds: list[float], size: float) -> float:
+    """The seconds of `size`, on the line between the two sizes around it; below the least, those of the least."""
+    points = list(zip(sizes, seconds, strict=True))
+    for (low, low_s), (high, high_s) in pairwise(points):
+        if size <= high:
+            return low_s + max(0.0, size - low) / (high - low) * (high_s - low_s)
+    return seconds[-1]

@@ -1,0 +1,64 @@
+"""What must be said of a machine before its times are believed."""
+
+from collections.abc import Iterator, Mapping
+
+from spdsim.distributions import mean_s
+from spdsim.machine import Duration
+from spdsim.scenario.acceptance import Replay
+from spdsim.scenario.memory import device_bytes, fits, show_bytes, stages_that_fit, target_bytes
+from spdsim.scenario.model import Scenario
+from spdsim.scenario.times import ProfileTimes
+from spdsim.schedules.ops import Task
+from spdsim.schedules.spd import Layout
+from spdsim.timing.profile_range import outside
+
+
+def warnings_of(scenario: Scenario, layout: Layout, tasks: Mapping[tuple[int, Task], Duration]) -> Iterator[str]:
+    """Yield what a reader must know before believing the result."""
+    yield from _memory_warnings(scenario)
+    yield from _host_warnings(scenario, layout, tasks)
+    if isinstance(scenario.timing, ProfileTimes):
+        yield from outside(scenario, scenario.timing.profile)
+    if isinstance(scenario.acceptance, Replay):
+        yield from _replay_warnings(scenario.acceptance.accepted or (), scenario)
+
+
+def _memory_warnings(scenario: Scenario) -> Iterator[str]:
+    """Tell the fullest device, if it has too little memory."""
+    gpu = scenario.devices.gpu
+    if gpu.memory_bytes is None or fits(scenario):
+        return
+    held = device_bytes(scenario)
+    worst, stages = held.index(max(held)), stages_that_fit(scenario)
+    remedy = "no number of stages fits these devices" if stages is None else f"{stages} stages or more would fit"
+    room = f"would need {show_bytes(held[worst])}, has {show_bytes(gpu.memory_bytes)}"
+    yield f"hypothetical: device {worst} {room}; {remedy}"
+
+
+def _replay_warnings(records: tuple[str, ...], scenario: Scenario) -> Iterator[str]:
+    """Tell what the records cannot give: tokens beyond their end, and sequences of their own for the interval."""
+    num_sequences, wanted = scenario.workload.sequences * scenario.replications, scenario.workload.max_new_tokens
+    used = records[:num_sequences]
+    short = sum(len(record) + 1 < wanted for record in used)
+    if short:
+        tokens = f"has verdicts for fewer than the {wanted} new tokens: a sequence ends where its record ends"
+        yield f"the record of {short} of {len(used)} sequences {tokens}"
+    if len(records) < num_sequences:
+        repeated = f"{len(records)} recorded of {num_sequences} sequences to decode"
+        yield f"{repeated}: records repeat, so the intervals are too narrow"
+
+
+def _host_warnings(scenario: Scenario, layout: Layout, tasks: Mapping[tuple[int, Task], Duration]) -> Iterator[str]:
+    """Tell that the stages wait for their hosts, and what would mend it."""
+    forwards = [tasks[layout.worker_of_stage(stage), "forward"] for stage in range(layout.num_stages)]
+    issued = [(time.issue.total_s, mean_s(time.base)) for time in forwards if time.issue is not None]
+    host_s, device_s = max(issued, default=(0.0, 0.0))
+    if host_s > 1.1 * device_s:
+        times = f"a host issues a stage in {host_s * 1e3:.3g} ms, its device needs {device_s * 1e3:.3g} ms"
+        yield f"launch {scenario.runtime.launch}: {times}; as a CUDA graph (runtime.launch) it would not wait for it"
+
+
+def fits_one_device(scenario: Scenario) -> bool:
+    """Whether the whole target fits one device; True where the memory is not known."""
+    memory_bytes = scenario.devices.gpu.memory_bytes
+    return memory_bytes is None or target_bytes(scenario) <= memory_bytes

@@ -1,0 +1,107 @@
+"""Predicting a table row by row, and what the errors come to."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from math import inf
+
+from spdsim.errors import InputError
+from spdsim.evidence import Row, Table
+from spdsim.fitting import LeftOut
+from spdsim.prediction import Predictor
+from spdsim.scenario.profile import Profile
+from spdsim.validation.report import Group, Line, Validation
+
+_BY: tuple[tuple[str, Callable[[Row], str]], ...] = (
+    ("use", lambda row: row.use or "none"),
+    ("stages", lambda row: str(row.stages)),
+    ("temperature", lambda row: f"{row.temperature:g}"),
+    ("model", lambda row: row.model),
+)
+"""What rows are grouped by."""
+
+
+def validate_table(
+    profile: Profile,
+    table: Table,
+    *,
+    name: str,
+    left_out: tuple[LeftOut, ...] = (),
+    progress: Callable[[int, int], None] | None = None,
+) -> Validation:
+    """Predict every row of `table` with `profile` and compare.
+
+    name: what the profile is called in the report. left_out: what fits without a configuration gave, to be shown.
+    progress: called with (lines done, lines in all). Raises InputError where a row and the profile do not go together.
+    """
+    try:
+        predictor = Predictor(profile)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
+    lines = []
+    for number, (record, row) in enumerate(table.lines, 1):
+        lines.append(Line(record, row, predictor.predict(row) if row is not None else None))
+        if progress is not None:
+            progress(number, len(table.lines))
+    return Validation(
+        profile=name, profile_origin=profile.origin, profile_source=profile.source, table=table.path,
+        lines=tuple(lines), groups=tuple(_groups(lines)), limits=tuple(_limits(profile, lines)), left_out=left_out,
+    )  # fmt: skip
+
+
+def _groups(lines: Sequence[Line]) -> Iterator[Group]:
+    counted = [line for line in lines if line.is_counted]
+    if counted:
+        yield _group("all", "all", counted)
+    for by, value_of in _BY:
+        values = dict.fromkeys(value_of(line.row) for line in counted if line.row is not None)
+        for value in sorted(values, key=_by_number):
+            yield _group(by, value, [line for line in counted if line.row is not None and value_of(line.row) == value])
+
+
+def _by_number(value: str) -> tuple[float, str]:
+    """Numbers by their size, and before all else."""
+    try:
+        return float(value), value
+    except ValueError:
+        return inf, value
+
+
+def _group(by: str, value: str, lines: Sequence[Line]) -> Group:
+    ours = _summary([line.error for line in lines])
+    return Group(by, value, len(lines), *ours, *_summary([line.rule_error for line in lines]))
+
+
+def _summary(errors: Sequence[float | None]) -> tuple[float, float, float]:
+    """Return mean, mean absolute and largest error."""
+    known = [error for error in errors if error is not None]
+    return sum(known) / len(known), sum(map(abs, known)) / len(known), max(known, key=abs)
+
+
+def _limits(profile: Profile, lines: Sequence[Line]) -> Iterator[str]:
+    yield (
+        "How often drafts are accepted is not predicted: it follows from each row's theoretical speedup. "
+        "How fast plain decoding is follows from its baseline."
+    )
+    reasons = Counter(reason for line in lines if line.prediction for reason in line.prediction.outside)
+    for reason, count in reasons.items():
+        yield f"Beyond the evidence: {reason} ({_rows(count)})."
+    known = profile.range
+    if known.stages and known.nodes:
+        yield (
+            f"The evidence has {known.stages[0]} to {known.stages[1]} stages on {known.nodes[0]} to {known.nodes[1]} "
+            "nodes: at 16 stages (three nodes) the draft sets the pace and control grows by an unknown law."
+        )
+    if known.sampled_stages is not None:
+        counts = " and ".join(map(str, known.sampled_stages)) or "no number of"
+        yield (
+            f"Sampling was measured with {counts} stages: what it adds to a draft is hidden there, "
+            "so it is assumed, and the interval spans from nothing to what it adds to a verification."
+        )
+    yield "The times are those of one executor in eager mode; another engine, launch mode or GPU has others."
+    if skipped := Counter(line.record.cells["method"] for line in lines if line.row is None):
+        methods = ", ".join(f"{_rows(count)} of {method}" for method, count in skipped.items())
+        yield f"Skipped, for the method is not simulated yet: {methods}."
+
+
+def _rows(count: int) -> str:
+    return f"{count} row{'' if count == 1 else 's'}"

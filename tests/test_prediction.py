@@ -1,0 +1,138 @@
+"""Predictions: the engine's own cycles, put together by the law, and intervals that say what is not known."""
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from spdsim.analysis.causality import causality
+from spdsim.analysis.decoding import decodings
+from spdsim.errors import InputError
+from spdsim.evidence import Row
+from spdsim.evidence.table import NEW_TOKENS, rejections
+from spdsim.prediction import Case, Predictor, case_of, cycles_of, layer_s, scenario_of
+from spdsim.scenario.profile_file import load_profile
+from spdsim.scenario.target_files import load_model
+from spdsim.simulation import simulate
+from tests.published import PROFILE, table
+
+KNOWN = load_profile(PROFILE)
+TOKEN_S = 1.0 / 35.26
+
+
+def case(stages: int, draft_layers: int, sampled: bool = False, model: str = "Qwen3.5-4B") -> Case:
+    """Return a configuration with the published baseline."""
+    return Case(load_model(model), stages, draft_layers, sampled, TOKEN_S)
+
+
+def row(**changes: object) -> Row:
+    """Return the row of eight stages on gsm8k, changed; its rejections follow."""
+    found = next(row for row in table().rows if row.stages == 8 and row.dataset == "gsm8k")
+    found = replace(found, **changes)  # type: ignore[arg-type]
+    return replace(found, num_rejections=rejections(found.theoretical_speedup, found.stages))
+
+
+@pytest.mark.parametrize(
+    "which", [case(4, 4), case(8, 3), case(4, 4, True), case(2, 4), case(3, 4), case(16, 3), case(16, 2, True)], ids=str
+)
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.6])
+def test_the_sum_of_cycles_is_what_a_whole_run_takes(which: Case, share: float) -> None:
+    """512 tokens, rejections spread at random, on the same engine: within a thousandth."""
+    drafts = ["R" if toss < share else "A" for toss in (random.Random(3).random() for _ in range(NEW_TOKENS - 1))]
+    # After the last token nothing is refilled.
+    verdicts = "".join(drafts[:-1]) + "A"
+    (window,) = decodings(trace := simulate(scenario_of(which, KNOWN, verdicts, NEW_TOKENS)), causality(trace))
+    expected_s = cycles_of(which, KNOWN).decode_s(NEW_TOKENS, verdicts.count("R"))
+    assert expected_s == pytest.approx(window.time_s, rel=1e-3)
+
+
+def test_a_cycle_is_the_loop_that_its_phases_make() -> None:
+    """Four stages, greedy: told, its layers, passed on, verified, features in, bookkeeping, control."""
+    got, layer = cycles_of(case(4, 4), KNOWN), layer_s(case(4, 4), KNOWN)
+    messages, control = KNOWN.messages, KNOWN.control
+    stage_s = 68e-6 + (messages.verdict.receive_s or 0.0) + 8 * layer + 123e-6
+    verify_s = (KNOWN.verify_per_byte_s or 0.0) * load_model("Qwen3.5-4B").head_bytes
+    control_s = control.per_cycle_s + 5 * control.per_worker_s
+    full_s = stage_s + verify_s + 4 * (messages.features.receive_s or 0.0) + 186.5e-6 + control_s
+    assert got.full_s == pytest.approx(full_s, rel=1e-4)
+    # Fill cycles have no verdict, and features of the stages at work only: one, two, three of them.
+    assert got.refill_s == pytest.approx(3 * (stage_s + control_s) + 6 * (messages.features.receive_s or 0.0), rel=1e-4)
+    assert not got.is_draft_bound
+
+
+def test_a_draft_that_is_longer_than_the_stages_sets_the_pace() -> None:
+    """Sixteen stages, or six layers beside eight stages; not two layers more than were measured beside four."""
+    assert cycles_of(case(16, 2), KNOWN).is_draft_bound
+    assert cycles_of(case(8, 6), KNOWN).is_draft_bound
+    assert not cycles_of(case(4, 6), KNOWN).is_draft_bound
+
+
+def test_sampling_adds_to_full_cycles_only() -> None:
+    """What it adds to a verification; what it adds to a draft is hidden behind four stages."""
+    greedy, sampled = cycles_of(case(4, 4), KNOWN), cycles_of(case(4, 4, True), KNOWN)
+    assert KNOWN.verify_sampling is not None
+    assert sampled.full_s - greedy.full_s == pytest.approx(KNOWN.verify_sampling.mean_s)  # type: ignore[union-attr]
+    assert sampled.refill_s == pytest.approx(greedy.refill_s)
+
+
+def test_a_larger_model_pays_its_lm_head_and_keeps_its_baseline() -> None:
+    """Qwen3.5-9B: the same layers, a head 1.6 times as large; plain decoding stays what the row says."""
+    small, large = case(8, 3), case(8, 3, model="Qwen3.5-9B")
+    head_s = (KNOWN.verify_per_byte_s or 0.0) * large.model.head_bytes
+    assert large.model.head_bytes == pytest.approx(1.6 * small.model.head_bytes)
+    assert 32 * layer_s(large, KNOWN) + head_s == pytest.approx(TOKEN_S)
+    assert cycles_of(large, KNOWN).full_s > cycles_of(small, KNOWN).full_s
+
+
+def test_the_interval_holds_the_prediction_and_widens_beyond_the_evidence() -> None:
+    """A configuration that nobody measured is less sure than one that was, and the output says why."""
+    predictor = Predictor(KNOWN)
+    seen = predictor.predict(row())
+    far = predictor.predict(row(stages=16, theoretical_speedup=4.0))
+    sampled = predictor.predict(row(temperature=1.0))
+    for found in (seen, far, sampled):
+        assert found.low < found.wall_speedup < found.high
+    assert seen.outside == ()
+    assert [reason.split(":")[0] for reason in far.outside] == ["16 stages", "3 nodes", "the draft sets the pace"]
+    assert [reason.split(":")[0] for reason in sampled.outside] == ["sampling with 8 stages"]
+    widths = [found.high / found.low for found in (seen, far, sampled)]
+    assert widths[0] < min(widths[1:])
+
+
+def test_a_prediction_does_not_look_at_the_wall_speedup() -> None:
+    """The same with another one, and with none."""
+    predictor = Predictor(KNOWN)
+    expected = predictor.predict(row())
+    assert predictor.predict(row(wall_speedup=99.0)) == expected
+    assert predictor.predict(row(wall_speedup=None)) == expected
+
+
+def test_a_faster_baseline_lowers_the_speedup() -> None:
+    """What does not scale with the layers weighs more."""
+    predictor = Predictor(KNOWN)
+    assert predictor.speedup(row(baseline_tokens_per_s=70.0)) < predictor.speedup(row())
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"model": "Qwen3.5-4"}, 'model is "Qwen3.5-4": must be one of .*did you mean'),
+        ({"stages": 33, "theoretical_speedup": 3.0}, "partition.stages is 33: must be at most the model's 32 layers"),
+        ({"baseline_tokens_per_s": 5000.0}, "baseline_tokens_per_s is 5000: must be below .* the LM head alone"),
+    ],
+)
+def test_a_row_that_cannot_be_predicted_is_named(changes: dict[str, object], expected: str) -> None:
+    """File and line, column, value, rule."""
+    with pytest.raises(InputError, match=f"spd_table.csv:[0-9]+: .*{expected}"):
+        Predictor(KNOWN).predict(row(**changes))
+
+
+def test_a_profile_without_layers_cannot_follow_a_baseline() -> None:
+    """It says which figure it needs."""
+    with pytest.raises(InputError, match="forward_per_layer is missing: must be given"):
+        Predictor(KNOWN.model_copy(update={"forward_per_layer": None}))
+
+
+def test_a_row_names_its_model_in_any_case() -> None:
+    """The catalogue's name or the table's."""
+    assert case_of(row(model="qwen3.5-4b")) == case_of(row(model="Qwen3.5-4B"))

@@ -1,0 +1,125 @@
+"""Validation: the figures that the profile reaches, and a report that can be trusted."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from spdsim.cli.document import document_text
+from spdsim.evidence import read_table
+from spdsim.evidence.table import COLUMNS
+from spdsim.scenario.profile_file import load_profile
+from spdsim.validation import Validation, validate_table, validation_document
+from tests.published import PROFILE, Cells, changed_table, table
+
+KNOWN = load_profile(PROFILE)
+FOUND = validate_table(KNOWN, table(), name="p.yaml")
+GROUPS = {(group.by, group.value): group for group in FOUND.groups}
+
+
+def test_the_figures_to_reach_are_reached() -> None:
+    """Mean absolute error of wall speedups, rows of single data sets."""
+    assert GROUPS["use", "calibrate"].mean_absolute_error <= 0.015
+    assert GROUPS["use", "validate"].mean_absolute_error <= 0.025
+    assert FOUND.grade == "A"
+
+
+def test_every_group_is_nearer_than_the_one_line_rule() -> None:
+    """By use, stages, temperature, model, and all together."""
+    assert GROUPS.keys() == {
+        ("all", "all"), ("use", "calibrate"), ("use", "validate"), ("stages", "4"), ("stages", "8"),
+        ("temperature", "0"), ("temperature", "1"), ("model", "Qwen3.5-4B"),
+    }  # fmt: skip
+    for group in FOUND.groups:
+        assert group.mean_absolute_error < group.rule_mean_absolute_error
+        assert abs(group.largest_error) < abs(group.rule_largest_error)
+
+
+def test_intervals_hold_the_published_figures() -> None:
+    """All of them: about one in twenty may be missed, and here are sixteen."""
+    for line in FOUND.lines:
+        if line.row is not None and line.prediction is not None and line.row.wall_speedup is not None:
+            assert line.prediction.low <= line.row.wall_speedup <= line.prediction.high
+
+
+def test_means_of_rows_are_shown_and_do_not_count() -> None:
+    """Twelve rows of single data sets carry the groups."""
+    assert GROUPS["all", "all"].num_rows == 12
+    assert sum(line.error is not None for line in FOUND.lines) == 16
+
+
+def _refuse(name: str) -> None:
+    raise AssertionError(f"{name} is not JSON")
+
+
+def predictions(found: Validation) -> list[float | None]:
+    """Return every line's prediction."""
+    return [line.prediction.wall_speedup if line.prediction else None for line in found.lines]
+
+
+@pytest.mark.parametrize("poison", ["9.99", ""])
+def test_poisoned_wall_speedups_change_no_prediction(poison: str, tmp_path: Path) -> None:
+    """Nor do rows without one, which are predicted all the same and have no error."""
+
+    def change(cells: Cells) -> Cells:
+        return {**cells, "wall_speedup": poison}
+
+    found = validate_table(KNOWN, read_table(changed_table(tmp_path / "t.csv", change)), name="p.yaml")
+    assert predictions(found) == predictions(FOUND)
+    statuses = {line.status for line in found.lines}
+    assert statuses == ({"ok", "skipped"} if poison else {"predicted", "skipped"})
+    if not poison:
+        assert found.groups == () and found.grade is None
+
+
+def test_the_document_is_strict_json_with_every_column() -> None:
+    """The table's own columns, then what was predicted."""
+    document = json.loads(document_text(validation_document(FOUND)), parse_constant=_refuse)
+    assert len(document["rows"]) == 32
+    for line in document["rows"]:
+        assert tuple(line)[: len(COLUMNS)] == COLUMNS
+        assert line["status"] in ("ok", "skipped")
+        is_skipped = line["status"] == "skipped"
+        assert (line["predicted_wall_speedup"] is None) == (line["error_fraction"] is None) == is_skipped
+        if not is_skipped:
+            low, high = line["interval"]
+            assert low < line["predicted_wall_speedup"] < high
+            ratio = line["predicted_wall_speedup"] / line["wall_speedup"]
+            assert line["error_fraction"] == pytest.approx(ratio - 1.0)
+    assert {line["method"] for line in document["rows"] if line["status"] == "skipped"} == {"eagle3", "ppsd"}
+    assert document["rows"][16]["stages"] == 4 and document["rows"][0]["stages"] is None
+    assert [group["by"] for group in document["groups"]][:3] == ["all", "use", "use"]
+    assert document["profile"]["version"] == 1 and document["limits"]
+
+
+def test_groups_add_up() -> None:
+    """Mean, size and largest are those of the rows."""
+    errors = [line.error for line in FOUND.lines if line.is_counted and line.error is not None]
+    group = GROUPS["all", "all"]
+    assert group.mean_error == pytest.approx(sum(errors) / 12)
+    assert group.mean_absolute_error == pytest.approx(sum(map(abs, errors)) / 12)
+    assert group.largest_error == max(errors, key=abs)
+
+
+@pytest.mark.parametrize(("error", "grade"), [(0.02, "A"), (0.04, "B"), (0.09, "C"), (0.2, "D")])
+def test_the_grade_follows_the_mean_absolute_error(error: float, grade: str) -> None:
+    """And is D where the one-line rule is better."""
+    group = replace(GROUPS["use", "validate"], mean_absolute_error=error, rule_mean_absolute_error=1.0)
+    assert replace(FOUND, groups=(group,)).grade == grade
+    worse = replace(group, rule_mean_absolute_error=error / 2)
+    assert replace(FOUND, groups=(worse,)).grade == "D"
+
+
+def test_what_is_beyond_the_evidence_is_said(tmp_path: Path) -> None:
+    """Sixteen stages, the larger model, sampling elsewhere: in the row and among the limits."""
+
+    def change(cells: Cells) -> Cells:
+        is_eight = cells["method"] == "spd" and cells["stages"] == "8"
+        return {**cells, "stages": "16", "model": "Qwen3.5-9B", "temperature": "1"} if is_eight else cells
+
+    found = validate_table(KNOWN, read_table(changed_table(tmp_path / "t.csv", change)), name="p.yaml")
+    told = " ".join(found.limits)
+    for words in ("16 stages", "qwen3.5-9b", "sampling with 16 stages", "3 nodes", "the draft sets the pace"):
+        assert words in told
+    assert sum(bool(line.prediction and line.prediction.outside) for line in found.lines) == 8
