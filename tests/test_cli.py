@@ -95,7 +95,7 @@ def test_a_saved_trace_gives_the_report_of_its_replication(saved: Path) -> None:
     """`report` on the trace of replication 0 equals a run of one replication, but for what only a scenario knows."""
     from_trace = strict(spdsim("report", saved / "trace.jsonl", "--json", "-").stdout)
     run = strict(spdsim("simulate", TUTORIAL, "--replications", "1", "--json", "-").stdout)
-    unknown = {"scenario", "seed", "replications", "closed_form_speedup"}
+    unknown = {"scenario", "seed", "replications", "origins", "closed_form_speedup"}
     assert {key: from_trace[key] for key in from_trace.keys() - unknown} == {
         key: run[key] for key in run.keys() - unknown
     }
