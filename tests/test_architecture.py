@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "spdsim"
 
 FLOORS = [
     {"errors", "theory", "distributions", "acceptance", "trace"},
-    {"schedules", "files", "target", "evidence"},
+    {"schedules", "files", "shapes", "evidence"},
     {"machine", "tracefile", "analysis"},
     {"scenario", "perfetto", "engine"},
     {"timing"},
@@ -35,7 +35,7 @@ HOMES = {
 }
 """The only places that may import a library; no other library is imported at all."""
 
-STANDARD_LIBRARY_ONLY = {"schedules", "errors", "theory", "trace", "machine", "files", "target", "evidence"}
+STANDARD_LIBRARY_ONLY = {"schedules", "errors", "theory", "trace", "machine", "files", "shapes", "evidence"}
 
 
 def modules() -> Iterator[tuple[Path, str]]:

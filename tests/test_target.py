@@ -13,7 +13,7 @@ from spdsim.scenario.memory import device_bytes, target_bytes
 from spdsim.scenario.target import TargetModel
 from spdsim.scenario.target_checks import model_problems
 from spdsim.scenario.target_files import load_model
-from spdsim.target.huggingface import FAMILIES, shape_of
+from spdsim.shapes.huggingface import FAMILIES, shape_of
 
 PUBLISHED = {
     "llama-2-7b": (6.74e9, None), "llama-3.1-8b": (8.03e9, None), "llama-3.1-70b": (70.6e9, None),

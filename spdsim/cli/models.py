@@ -8,7 +8,7 @@ from spdsim.cli.hardware import JsonFlag
 
 if TYPE_CHECKING:
     from spdsim.scenario.target import TargetModel
-    from spdsim.target.summary import ModelSummary
+    from spdsim.shapes.summary import ModelSummary
 
 models = typer.Typer(rich_markup_mode=None)
 
@@ -69,7 +69,7 @@ def _print_all(as_json: bool) -> None:
 
 
 def _summary(model: "TargetModel") -> "ModelSummary":
-    from spdsim.target.summary import ModelSummary
+    from spdsim.shapes.summary import ModelSummary
 
     return ModelSummary(
         name=model.name,

@@ -11,8 +11,8 @@ from rich.text import Text
 
 from spdsim.render.look import Look, significant
 from spdsim.render.trim import Trimmed
-from spdsim.target.layers import Layer
-from spdsim.target.summary import ModelSummary
+from spdsim.shapes.layers import Layer
+from spdsim.shapes.summary import ModelSummary
 
 _WIDE = 120
 """Columns from which a source has room beside its model."""

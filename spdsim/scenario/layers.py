@@ -1,17 +1,12 @@
 """The layers of a target model in bytes, made of what its shape says."""
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
 
-from spdsim.target.layers import Attention, Experts, GatedDelta, Layer, Mlp, Precision, decoder_layer
-
-if TYPE_CHECKING:
-    from spdsim.scenario.target import TargetModel
-
-LayerType = Literal["full_attention", "sliding_attention", "linear_attention"]
+from spdsim.scenario.shape import LayerType, Shape
+from spdsim.shapes.layers import Attention, Experts, GatedDelta, Layer, Mlp, Precision, decoder_layer
 
 
-def precision_of(model: "TargetModel") -> Precision:
+def precision_of(model: Shape) -> Precision:
     """Return how the values of a model's layers are stored."""
     kv_bytes = model.kv_dtype_bytes or model.dtype_bytes
     if model.weight_bits is None:
@@ -22,7 +17,7 @@ def precision_of(model: "TargetModel") -> Precision:
 
 
 @lru_cache(maxsize=256)
-def layers_of(model: "TargetModel") -> tuple[Layer, ...]:
+def layers_of(model: Shape) -> tuple[Layer, ...]:
     """Return every decoder layer, the first one first."""
     precision, types = precision_of(model), model.types
     is_moe = [model.num_experts is not None and index not in model.dense_layers for index in range(len(types))]
@@ -35,7 +30,7 @@ def layers_of(model: "TargetModel") -> tuple[Layer, ...]:
 
 
 @lru_cache(maxsize=256)
-def draft_layer_of(model: "TargetModel") -> Layer:
+def draft_layer_of(model: Shape) -> Layer:
     """Return a layer of the draft module: dense, full attention, not quantised."""
     plain = Precision(8 * model.dtype_bytes, model.dtype_bytes, model.dtype_bytes)
     attention = Attention(
@@ -45,7 +40,7 @@ def draft_layer_of(model: "TargetModel") -> Layer:
     return decoder_layer(attention, _mlp(model), plain)
 
 
-def _mixer(model: "TargetModel", kind: LayerType) -> Attention | GatedDelta:
+def _mixer(model: Shape, kind: LayerType) -> Attention | GatedDelta:
     if kind == "linear_attention":
         return GatedDelta(
             model.hidden_size, model.linear_num_key_heads or 0, model.linear_num_value_heads or 0,
@@ -57,20 +52,20 @@ def _mixer(model: "TargetModel", kind: LayerType) -> Attention | GatedDelta:
     )  # fmt: skip
 
 
-def _mlp(model: "TargetModel") -> Mlp:
+def _mlp(model: Shape) -> Mlp:
     return Mlp(model.hidden_size, model.intermediate_size)
 
 
-def _experts(model: "TargetModel") -> Experts:
+def _experts(model: Shape) -> Experts:
     return Experts(
         model.hidden_size, model.moe_intermediate_size or 0, model.num_experts or 0, model.experts_per_token or 0,
         model.shared_expert_intermediate_size,
     )  # fmt: skip
 
 
-def idle_params(model: "TargetModel") -> int:
+def idle_params(model: Shape) -> int:
     """Return the weights of all experts that one token does not use."""
-    num_moe = sum(layer.is_moe for layer in model.layers)
+    num_moe = sum(layer.is_moe for layer in layers_of(model))
     if not num_moe:
         return 0
     idle = ((matrix.held - matrix.read) * matrix.inputs * matrix.outputs for matrix in _experts(model).matrices)

@@ -6,7 +6,7 @@ Activations and the allocator's own needs are left out: they are small at batch 
 from spdsim.scenario.model import Scenario
 from spdsim.scenario.placement import anchors, layers_of_stages, layout_of, place
 from spdsim.schedules.spd import Layout
-from spdsim.target.layers import Layer
+from spdsim.shapes.layers import Layer
 
 
 def context_tokens(scenario: Scenario) -> int:

@@ -11,7 +11,7 @@ from spdsim.scenario.catalogue import canonical_name
 from spdsim.scenario.problems import from_pydantic, report
 from spdsim.scenario.source import Source, read_text, show
 from spdsim.scenario.target import TargetModel, expand_model
-from spdsim.target.huggingface import shape_of
+from spdsim.shapes.huggingface import shape_of
 
 CONFIG = "config.json"
 

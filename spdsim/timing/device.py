@@ -8,7 +8,7 @@ and values of its context, linearly; a gated delta layer reads and writes its re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from spdsim.target.layers import Layer
+from spdsim.shapes.layers import Layer
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from spdsim.scenario.placement import layers_of_stages
 from spdsim.scenario.times import Roofline, resolve
 from spdsim.schedules.ops import Task
 from spdsim.schedules.spd import Layout
-from spdsim.target.layers import Layer
+from spdsim.shapes.layers import Layer
 from spdsim.timing.device import Rates
 
 

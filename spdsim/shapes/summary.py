@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from spdsim.target.layers import Layer
+from spdsim.shapes.layers import Layer
 
 
 @dataclass(frozen=True, slots=True)

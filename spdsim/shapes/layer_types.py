@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from spdsim.target.config import Config
+from spdsim.shapes.config import Config
 
 _WINDOW = 4096
 """Tokens of a window where a file does not say."""

@@ -6,7 +6,7 @@ Bits of a weight, weights that share a scale, and bits of a scale, as each metho
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from spdsim.target.config import Config
+from spdsim.shapes.config import Config
 
 _SCALE_BITS = 16
 _FP32_BITS = 32

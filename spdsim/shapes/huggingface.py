@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from spdsim.errors import ScenarioError
-from spdsim.target.config import Config
-from spdsim.target.layer_types import (
+from spdsim.shapes.config import Config
+from spdsim.shapes.layer_types import (
     layer_types,
     mistral_window,
     window_above,
@@ -17,7 +17,7 @@ from spdsim.target.layer_types import (
     window_everywhere,
     window_if_used,
 )
-from spdsim.target.quantization import storage_of
+from spdsim.shapes.quantization import storage_of
 
 Keys = dict[str, Any]
 
