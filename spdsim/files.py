@@ -1,4 +1,4 @@
-"""Writing files so that a reader sees the whole file or none of it.
+"""Reading text with one clear error, and writing files so that a reader sees the whole file or none of it.
 
 Standard library only.
 """
@@ -10,6 +10,27 @@ from pathlib import Path
 from typing import TextIO
 
 from spdsim.errors import InputError
+
+
+def read_text(path: str | os.PathLike[str], error_type: type[InputError] = InputError) -> str:
+    """Return the text of a file (UTF-8, with or without a mark).
+
+    Raises `error_type`, one line: the file, and why it cannot be read.
+    """
+    name = os.fspath(path)
+    try:
+        raw = Path(name).read_bytes()
+    except FileNotFoundError:
+        raise error_type(f"{name}: there is no such file") from None
+    except IsADirectoryError:
+        raise error_type(f"{name}: is a directory: must be a file") from None
+    except (OSError, ValueError) as error:
+        raise error_type(f"{name}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise error_type(f"{name}:{line}: is not text in UTF-8") from None
 
 
 @contextmanager

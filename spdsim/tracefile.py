@@ -21,7 +21,8 @@ from spdsim.trace import ONE_DEVICE, Site, Source, Trace, TraceHeader, WorkerInf
 FORMAT = "spd-trace"
 VERSION = 1
 
-OPS = frozenset((*get_args(Task), *(f"{way} {payload}" for way in ("send", "recv") for payload in get_args(Payload))))
+_WAYS = ("send", "recv", "handle")
+OPS = frozenset((*get_args(Task), *(f"{way} {payload}" for way in _WAYS for payload in get_args(Payload))))
 """Every op that a span can name."""
 
 _INT32_MAX = 2**31 - 1
@@ -177,7 +178,7 @@ class _Reader:
         if not isinstance(op, str) or op not in OPS:
             raise self.error(f"op is {_shown(op)}: must be one of {', '.join(sorted(OPS))}")
         peer = None
-        if document.get("peer") is not None or op.startswith(("send ", "recv ")):
+        if document.get("peer") is not None or op.partition(" ")[0] in _WAYS:
             peer = self.integer(document, "peer", 0, self.num_workers - 1)
         num_bytes = None if document.get("bytes") is None else self.integer(document, "bytes", 0)
         accepted = document.get("accepted")

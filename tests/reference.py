@@ -149,10 +149,26 @@ class _Simulation:
                 message = self._machine.messages[channel]
                 if not message.is_awaited:
                     self._host_s[worker] += message.receive_s
-                if self._arrived[channel]:
-                    self._receive(channel)
+                posted_s = max(self._now, self._host_s[worker])
+                if posted_s > self._now and not message.is_awaited:
+                    self._handled(worker, self._now, posted_s)
+                    self._began[worker] = posted_s
+                    self._at(posted_s, lambda: self._await(channel))
                 else:
-                    self._waiting[channel] = worker
+                    self._await(channel)
+
+    def _await(self, channel: Channel) -> None:
+        if self._arrived[channel]:
+            self._receive(channel)
+        else:
+            self._waiting[channel] = channel[2]
+
+    def _handled(self, worker: int, from_s: float, to_s: float) -> None:
+        """Record what handling a receipt takes the host."""
+        todo = self._todo[worker][0]
+        assert isinstance(todo.op, Recv)
+        name = f"handle {todo.op.payload}"
+        self._spans.append(Span(worker, todo.cycle, name, todo.op.position, from_s, to_s, todo.op.source))
 
     def _compute(self, worker: int, duration: Duration, duration_s: float, is_bookkeeping: bool) -> None:
         """Let the device begin a computation now; it ends when its host, too, is done with it."""
@@ -176,12 +192,16 @@ class _Simulation:
 
     def _end(self, worker: int, started_s: float) -> None:
         """Record the op that `worker` has just ended, and let it begin the next."""
-        todo = self._todo[worker].popleft()
+        self._record(worker, started_s)
+        self._todo[worker].popleft()
+        self._at(self._now, lambda: self._begin(worker))
+
+    def _record(self, worker: int, started_s: float) -> None:
+        todo = self._todo[worker][0]
         peer = todo.op.to if isinstance(todo.op, Send) else todo.op.source if isinstance(todo.op, Recv) else None
         self._spans.append(
             Span(worker, todo.cycle, op_name(todo.op), todo.op.position, started_s, self._now, peer)
         )  # fmt: skip
-        self._at(self._now, lambda: self._begin(worker))
 
     def _duration_s(self, duration: Duration, depth: int, position: int) -> float:
         base = duration.base
@@ -243,10 +263,15 @@ class _Simulation:
     def _receive(self, channel: Channel) -> None:
         self._arrived[channel] -= 1
         message, worker = self._machine.messages[channel], channel[2]
-        if message.is_awaited:
-            self._host_s[worker] = self._now + message.receive_s
-        done_s = max(self._now, self._host_s[worker])
-        self._at(done_s, lambda: self._end(worker, self._began[worker]))
+        if not message.is_awaited:
+            self._end(worker, self._began[worker])
+            return
+        self._host_s[worker] = handled_s = self._now + message.receive_s
+        self._record(worker, self._began[worker])
+        if message.receive_s:
+            self._handled(worker, self._now, handled_s)
+        self._todo[worker].popleft()
+        self._at(handled_s, lambda: self._begin(worker))
 
 
 def _seconds(distribution: Distribution) -> float:

@@ -11,8 +11,8 @@ PACKAGE = Path(__file__).parent.parent / "spdsim"
 
 FLOORS = [
     {"errors", "theory", "distributions", "acceptance", "trace"},
-    {"schedules", "files", "shapes", "evidence"},
-    {"machine", "tracefile", "analysis"},
+    {"schedules", "files", "shapes"},
+    {"machine", "tracefile", "analysis", "evidence"},
     {"scenario", "perfetto", "engine"},
     {"timing"},
     {"simulation"},

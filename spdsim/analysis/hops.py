@@ -20,14 +20,14 @@ class Hops:
     """Sums over the hidden states that each worker received from the stage before it, all by worker.
 
     A receipt tells the crossing only if it waited: `waited` such receipts crossed in `waited_s` together. Where
-    none did, the shortest of all, `shortest_s`, is the best bound there is. posted_s: posting, over `count`.
+    none did, the shortest of all, `shortest_s`, is the best bound there is. hosts_s: posting and handling them.
     """
 
     count: "Floats"
     waited: "Floats"
     waited_s: "Floats"
     shortest_s: "Floats"
-    posted_s: "Floats"
+    hosts_s: "Floats"
 
     @classmethod
     def sum(cls, parts: "Iterable[Hops]") -> "Hops":
@@ -38,7 +38,7 @@ class Hops:
             np.sum([part.waited for part in all_parts], axis=0),
             np.sum([part.waited_s for part in all_parts], axis=0),
             np.min([part.shortest_s for part in all_parts], axis=0),
-            np.sum([part.posted_s for part in all_parts], axis=0),
+            np.sum([part.hosts_s for part in all_parts], axis=0),
         )
 
     @property
@@ -46,7 +46,7 @@ class Hops:
         """Seconds that a token spends between the stages: the mean of each hop, added up."""
         used = self.count > 0
         crossing_s = np.where(self.waited > 0, self.waited_s / np.maximum(self.waited, 1.0), self.shortest_s)
-        return float((crossing_s + self.posted_s / np.maximum(self.count, 1.0))[used].sum())
+        return float((crossing_s + self.hosts_s / np.maximum(self.count, 1.0))[used].sum())
 
 
 def hops(graph: Causality, num_workers: int) -> Hops:
@@ -64,8 +64,16 @@ def hops(graph: Causality, num_workers: int) -> Hops:
     ones, everything = np.ones(len(receipts)), slice(None)
     return Hops(
         by_worker(everything, ones), by_worker(waited, ones), by_worker(waited, crossing_s), shortest_s,
-        by_worker(everything, graph.end_s[posting] - graph.start_s[posting]),
+        by_worker(everything, graph.end_s[posting] - graph.start_s[posting]) + _handled_s(graph, num_workers),
     )  # fmt: skip
+
+
+def _handled_s(graph: Causality, num_workers: int) -> "Floats":
+    """Seconds in which each stage's host handled hidden states."""
+    handled = np.flatnonzero(graph.of_op("handle hidden") & (graph.cycle >= 0))
+    handled = handled[np.isin(graph.worker[handled], np.unique(graph.worker[graph.of_op("forward")]))]
+    seconds = graph.end_s[handled] - graph.start_s[handled]
+    return np.asarray(np.bincount(graph.worker[handled], weights=seconds, minlength=num_workers), np.float64)
 
 
 def _from_stage_to_stage(graph: Causality) -> "Ints":

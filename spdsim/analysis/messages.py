@@ -55,6 +55,6 @@ def _edges(trace: Trace) -> tuple["Ints", "Ints", int]:
         way, _, payload = site.op.partition(" ")
         if way == "send":
             sends[number] = edges.setdefault((payload, site.worker, site.peer), len(edges))
-        else:
+        elif way == "recv":
             receipts[number] = edges.setdefault((payload, site.peer, site.worker), len(edges))
     return sends, receipts, len(edges)

@@ -80,6 +80,7 @@ class Engine:
         device = self._devices.get(self._machine.workers[worker].device)
         to_site, to_cycle, to_position = trace.site.append, trace.cycle.append, trace.position.append
         to_start, to_end = trace.start_s.append, trace.end_s.append
+        record = trace.record
         event = env.event
         cycles, accepted = tape.cycles, tape.accepted
         host = now = clocks[worker]
@@ -94,11 +95,17 @@ class Engine:
                         yield awaited
                     arrival = channel.arrivals.popleft()
                     if kind == RECV:
-                        host = now = (arrival if arrival > now else now) + base_s
+                        if arrival > now:
+                            now = arrival
+                        if base_s:
+                            record(site, cycle, position, begin, now)
+                            site, begin, now = detail, now, now + base_s
+                        host = now
                     else:
                         host += base_s
                         if host > now:
-                            now = host
+                            record(detail, cycle, position, now, host)
+                            begin = now = host
                         if arrival > now:
                             now = arrival
                 elif kind == SEND:

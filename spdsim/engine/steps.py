@@ -22,8 +22,8 @@ RECV_AHEAD, RECV, SEND, POST, HOST, COMPUTE = range(6)
 constant and whose link is its own; any other message; the host's bookkeeping, which takes no device; a computation."""
 
 Step = tuple[int, int, int, float, Any, Any, "Channel"]
-"""Kind, position less the oldest in flight, site, constant seconds, then by kind: (link, transit seconds) or
-(seconds a position, site if rejected, the host's lead and total seconds, whether it waits); draws; channel."""
+"""Kind, position less the oldest in flight, site, constant seconds, then by kind: the site of handling a receipt;
+(link, transit seconds); or (seconds a position, site if rejected, the host's lead and total seconds, whether it waits); draws; channel."""
 
 Programs = list[list[Step]]
 """Every worker's steps in one cycle."""
@@ -132,7 +132,9 @@ class Compiler:
                 size = message.prefill_bytes if is_prefill else message.num_bytes
                 site = self._trace.site_id(Site(worker, op_name(op), source, size))
                 kind = RECV if message.is_awaited else RECV_AHEAD
-                return (kind, offset, site, message.receive_s, None, None, self._channel(payload, source, worker))
+                # The receiver's host has a span of its own, so that a receipt lasts as long as it waits.
+                handling = self._trace.site_id(Site(worker, f"handle {payload}", source, size))
+                return (kind, offset, site, message.receive_s, handling, None, self._channel(payload, source, worker))
 
     def _compile_compute(self, state: PipelineState, worker: int, op: Compute, offset: int) -> Step:
         duration = self._machine.tasks[worker, op.task]

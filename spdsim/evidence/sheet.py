@@ -7,9 +7,9 @@ from difflib import get_close_matches
 from io import StringIO
 from math import isfinite
 from os import PathLike, fspath
-from pathlib import Path
 
 from spdsim.errors import InputError
+from spdsim.files import read_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def read_sheet(path: str | PathLike[str], columns: Sequence[str]) -> tuple[tuple
     Raises InputError, one line, where the file cannot be read, is empty, or lacks or repeats a column.
     """
     name = fspath(path)
-    reader = csv.reader(StringIO(_text(name), newline=""), strict=True)
+    reader = csv.reader(StringIO(read_text(name), newline=""), strict=True)
     head: tuple[str, ...] = ()
     records: list[Record] = []
     try:
@@ -98,22 +98,6 @@ def _check_head(head: tuple[str, ...], columns: Sequence[str], place: str) -> No
     for column in head:
         if head.count(column) > 1:
             raise InputError(f"{place}: column {column or repr('')} is given {head.count(column)} times: must be once")
-
-
-def _text(name: str) -> str:
-    try:
-        raw = Path(name).read_bytes()
-    except FileNotFoundError:
-        raise InputError(f"{name}: there is no such file") from None
-    except IsADirectoryError:
-        raise InputError(f"{name}: is a directory: must be a file") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{name}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{name}:{line}: is not text in UTF-8") from None
 
 
 def _is_number(cell: str) -> bool:

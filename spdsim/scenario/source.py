@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from spdsim import files
 from spdsim.errors import ScenarioError
 
 KeyPath = tuple[str | int, ...]
@@ -85,19 +86,7 @@ def dotted(path: KeyPath) -> str:
 
 def read_text(path: str | Path) -> str:
     """Return the text of a file. Raises ScenarioError if it cannot be read or is not UTF-8."""
-    try:
-        raw = Path(path).read_bytes()
-    except FileNotFoundError:
-        raise ScenarioError(f"{path}: there is no such file") from None
-    except IsADirectoryError:
-        raise ScenarioError(f"{path}: is a directory: must be a file") from None
-    except (OSError, ValueError) as error:
-        raise ScenarioError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise ScenarioError(f"{path}:{line}: is not text in UTF-8") from None
+    return files.read_text(path, ScenarioError)
 
 
 def read_yaml(path: str | Path) -> Source:
