@@ -1,11 +1,12 @@
 """From a scenario to a trace: the one call behind `spdsim simulate`."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
-from spdsim.acceptance import max_tokens, mean_acceptance, toss
+from spdsim.acceptance import Coins, max_tokens, mean_acceptance, toss
 from spdsim.engine import Request, decode_all
 from spdsim.machine import Machine
-from spdsim.scenario import Scenario, acceptance_of, output_tokens, scenario_sha256
+from spdsim.scenario import Scenario, acceptance_of, one_stage, output_tokens, scenario_sha256
 from spdsim.timing import machine_of
 from spdsim.trace import ONE_DEVICE, PLAIN_PIPELINE, Trace, TraceHeader, WorkerInfo
 
@@ -20,7 +21,7 @@ def simulate(
     done, replications in all). Raises ScenarioError for a scenario that breaks a rule.
     """
     machine = machine_of(scenario) if machine is None else machine
-    trace = Trace(_header(scenario, machine))
+    trace = Trace(replace(_header(scenario, machine), plain_token_s=_plain_token_s(scenario, machine)))
     per_replication = scenario.workload.sequences
     replications = (
         (_request(scenario, machine, first + i) for i in range(per_replication))
@@ -30,6 +31,23 @@ def simulate(
         if progress is not None:
             progress(done, scenario.replications)
     return trace
+
+
+def _plain_token_s(scenario: Scenario, machine: Machine) -> float | None:
+    """Seconds of a token with one stage on one device, where hosts issue ahead of devices.
+
+    Elsewhere plain decoding takes what the stages and the LM head take, which is in the trace itself.
+    """
+    num_tokens = output_tokens(scenario, 0)
+    has_hosts = any(time.issue is not None for time in machine.tasks.values())
+    if machine.layout.num_stages == 1 or not has_hosts or num_tokens < 2:
+        return None
+    plain = one_stage(scenario)
+    trace = Trace(_header(plain, alone := machine_of(plain)))
+    request = Request(0, num_tokens, Coins([True] * (num_tokens + 2)))
+    assert list(decode_all(alone, trace, [[request]], scenario.seed))
+    ended_s = [end_s for site, end_s in zip(trace.site, trace.end_s, strict=True) if trace.sites[site].op == "commit"]
+    return (ended_s[-1] - ended_s[0]) / (num_tokens - 1)
 
 
 def _request(scenario: Scenario, machine: Machine, sequence: int) -> Request:

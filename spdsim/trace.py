@@ -40,6 +40,8 @@ class TraceHeader:
     source: who wrote it. method: the schedule ("spd"). clock: what `start_s` counts from.
     baseline: what the headline speedup is over, `ONE_DEVICE` or, where the model does not fit one,
         `PLAIN_PIPELINE`. mean_acceptance: what was assumed of the drafts in the long run, if anything was.
+    plain_token_s: mean time of a token in plain decoding on one device, where it is known apart; else it is what the
+        stages and the LM head compute, added up.
     """
 
     source: Source
@@ -51,6 +53,7 @@ class TraceHeader:
     clock: str = "seconds since the start of the replication"
     baseline: str = ONE_DEVICE
     mean_acceptance: float | None = None
+    plain_token_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

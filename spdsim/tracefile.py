@@ -22,7 +22,13 @@ FORMAT = "spd-trace"
 VERSION = 1
 
 _WAYS = ("send", "recv", "handle")
-OPS = frozenset((*get_args(Task), *(f"{way} {payload}" for way in _WAYS for payload in get_args(Payload))))
+OPS = frozenset(
+    (
+        *get_args(Task),
+        *(f"issue {task}" for task in get_args(Task)),
+        *(f"{way} {payload}" for way in _WAYS for payload in get_args(Payload)),
+    )
+)
 """Every op that a span can name."""
 
 _INT32_MAX = 2**31 - 1
@@ -143,6 +149,7 @@ class _Reader:
             self.text(document, "clock", "seconds"),
             self.text(document, "baseline", ONE_DEVICE),
             self.fraction(document, "mean_acceptance"),
+            self.duration(document, "plain_token_s"),
         )
 
     def workers(self, entries: object) -> tuple[WorkerInfo, ...]:
@@ -230,6 +237,14 @@ class _Reader:
         if value is None or ((type(value) is float or type(value) is int) and 0.0 <= value <= 1.0):
             return value
         raise self.error(f"{key} is {_shown(value)}: must be a number from 0 to 1")
+
+    def duration(self, document: dict[str, Any], key: str) -> float | None:
+        if document.get(key) is None:
+            return None
+        seconds = self.seconds(document, key)
+        if seconds <= 0.0:
+            raise self.error(f"{key} is {_shown(document[key])}: must be greater than 0")
+        return seconds
 
     def seconds(self, document: dict[str, Any], key: str) -> float:
         value = document.get(key)

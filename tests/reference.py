@@ -175,20 +175,27 @@ class _Simulation:
         device = self._devices.get(self._machine.workers[worker].device)
         issued_s = self._host_s[worker] if duration.issue is not None else self._now
         if device is None or is_bookkeeping or duration_s == 0.0:
-            end_s = max(self._now + duration_s, issued_s)
-            self._at(end_s, lambda: self._computed(worker, self._began[worker]))
+            self._at(self._now + duration_s, lambda: self._computed(worker, self._began[worker], issued_s))
         else:
             device.queue.append(Job(worker, duration_s, duration_s, self._now, issued_s))
             self._start_jobs(device)
 
-    def _computed(self, worker: int, started_s: float) -> None:
-        """End a computation now. A host that waits for it, as for anything that it did not issue ahead, is here now."""
-        op = self._todo[worker][0].op
-        assert isinstance(op, Compute)
-        issue = self._machine.tasks[worker, op.task].issue
+    def _computed(self, worker: int, started_s: float, issued_s: float) -> None:
+        """End a computation on the device now, and the op when its host has issued it, too.
+
+        A host that waits for it, as for anything that it did not issue ahead, is here then.
+        """
+        todo = self._todo[worker][0]
+        assert isinstance(todo.op, Compute)
+        issue = self._machine.tasks[worker, todo.op.task].issue
         if issue is None or issue.is_read:
-            self._host_s[worker] = self._now
-        self._end(worker, started_s)
+            self._host_s[worker] = max(self._now, issued_s)
+        self._record(worker, started_s)
+        if issued_s > self._now and issue is not None:
+            name = f"issue {todo.op.task}"
+            self._spans.append(Span(worker, todo.cycle, name, todo.op.position, self._now, issued_s))
+        self._todo[worker].popleft()
+        self._at(max(self._now, issued_s), lambda: self._begin(worker))
 
     def _end(self, worker: int, started_s: float) -> None:
         """Record the op that `worker` has just ended, and let it begin the next."""
@@ -229,7 +236,7 @@ class _Simulation:
         self._start_jobs(device)
         # Of a computation that was slowed down, the span shows its length alone, up to its real end.
         started_s = job.start_s if self._machine.sharing == "turns" else self._now - job.duration_s
-        self._at(max(self._now, job.issued_s), lambda: self._computed(job.worker, started_s))
+        self._computed(job.worker, started_s, job.issued_s)
 
     # Messages.
 

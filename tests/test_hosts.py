@@ -1,9 +1,12 @@
 """Host and device are different resources: what a cycle costs when the host is ahead, behind, or has to wait."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from spdsim import load_scenario, simulate, summarize
+from spdsim.analysis.report import Report
 from spdsim.distributions import Constant
 from spdsim.machine import Duration, Issue, Machine
 from spdsim.schedules.ops import Task
@@ -84,3 +87,57 @@ def test_a_slower_host_never_makes_decoding_faster(lm_head: str, lag: int) -> No
         ends.append(max(span.end_s for span in run(tried).spans()))
     assert ends == sorted(ends)
     assert ends[0] == pytest.approx(max(span.end_s for span in run(base).spans()))
+
+
+# What a report makes of it.
+
+SCENARIO = Path(__file__).parent.parent / "scenarios" / "rtx4090x4-pcie.yaml"
+LAUNCHES = ("eager", "compiled", "cuda_graph")
+
+
+def reported(*settings: str) -> Report:
+    """Return the report of a small model on fast devices, where hosts matter."""
+    fixed = ["model=qwen3.5-4b", "devices.gpu=h100-sxm", "replications=2", "workload.new_tokens=64"]
+    return summarize(simulate(load_scenario(SCENARIO, [*fixed, *settings])))
+
+
+@pytest.mark.parametrize("launch", LAUNCHES)
+def test_the_baseline_is_what_one_stage_takes_whatever_is_accepted(launch: str) -> None:
+    """Plain decoding pays its own launches, and nothing of the pipeline's."""
+    alone = reported(f"runtime.launch={launch}", "partition.stages=1").time_per_token_s
+    assert alone is not None
+    for p in (0, 0.5, 1):
+        baseline = reported(f"runtime.launch={launch}", f"acceptance.p={p}").baselines[0]
+        assert baseline.time_per_token_s == pytest.approx(alone.mean, rel=1e-9)
+
+
+@pytest.mark.parametrize("launch", LAUNCHES)
+@pytest.mark.parametrize("receipts", ["posted", "serial"])
+def test_links_that_cost_nothing_lose_nothing(launch: str, receipts: str) -> None:
+    """Whatever hosts take to post and to handle: that is theirs."""
+    free = "links.intra_node={latency_s: 0, bandwidth_bytes_per_s: 1e18, post_s: 20e-6, receive_s: 20e-6}"
+    report = reported(f"runtime.launch={launch}", f"runtime.receipts={receipts}", free)
+    steps = {step.step: step.factor for step in report.waterfall}
+    assert steps["links"] == pytest.approx(1.0, abs=1e-6)
+    assert next(
+        s.time_per_token_change_fraction for s in report.sensitivities if s.parameter == "link"
+    ) == pytest.approx(0.0, abs=1e-9)
+    assert all(worker.idle_by_cause["link"] == pytest.approx(0.0, abs=1e-9) for worker in report.workers)
+
+
+@pytest.mark.parametrize("launch", LAUNCHES)
+def test_the_steps_multiply_to_the_speedup_and_the_shares_to_one(launch: str) -> None:
+    """With hosts as without."""
+    report = reported(f"runtime.launch={launch}")
+    assert report.speedup is not None
+    assert report.waterfall[-1].speedup_after == pytest.approx(report.speedup.mean, rel=1e-9)
+    for worker in report.workers:
+        assert worker.useful_fraction + worker.wasted_fraction + worker.idle_fraction == pytest.approx(1.0)
+
+
+def test_what_hosts_issue_too_slowly_is_the_hosts() -> None:
+    """In eager mode a faster host would help and a faster device would not; in a graph it is the other way round."""
+    eager = {s.parameter: s.time_per_token_change_fraction for s in reported("runtime.launch=eager").sensitivities}
+    graph = {s.parameter: s.time_per_token_change_fraction for s in reported("runtime.launch=cuda_graph").sensitivities}
+    assert eager["host"] > 0.006 > eager["stage"]
+    assert graph["stage"] + graph["draft"] > 0.007 > graph["host"]

@@ -20,11 +20,16 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Bools = NDArray[np.bool_]
 
-FORWARD, DRAFT, VERIFY, LINK, HOST, SHARING = range(6)
-NUM_CATEGORIES = 6
+FORWARD, DRAFT, VERIFY, LINK, HOST, SHARING, ISSUED_FORWARD, ISSUED_DRAFT, ISSUED_VERIFY = range(9)
+NUM_CATEGORIES = 9
+
+ISSUED = {ISSUED_FORWARD: FORWARD, ISSUED_DRAFT: DRAFT, ISSUED_VERIFY: VERIFY}
+"""Host time of tasks that take longer to issue than to do, and the tasks: it is the host's, and part of the task."""
 
 _CATEGORY = {
     "forward": FORWARD, "draft": DRAFT, "verify": VERIFY, "combine": VERIFY, "commit": HOST, "rollback": HOST,
+    "issue forward": ISSUED_FORWARD, "issue draft": ISSUED_DRAFT,
+    "issue verify": ISSUED_VERIFY, "issue combine": ISSUED_VERIFY,
 }  # fmt: skip
 
 
@@ -80,7 +85,7 @@ def causality(trace: Trace) -> Causality:
         np.int8,
     )
     sharing = _sharing_workers(trace)
-    sharing_of_site = np.array([s.peer is None and s.op != "commit" and s.worker in sharing for s in trace.sites])
+    sharing_of_site = np.array([s.peer is None and _takes_device(s.op) and s.worker in sharing for s in trace.sites])
     bounds = [*trace.sequence_starts, len(trace)]
     sequence = np.repeat(np.arange(trace.num_sequences), np.diff(bounds))
     worker = worker_of_site[site]
@@ -163,6 +168,10 @@ def wait_causes(graph: Causality, waits: "Ints", low_s: "Floats", high_s: "Float
         on = np.flatnonzero((here >= 0) & (reached > low))
         row, here, low, high, gap = row[on], here[on], low[on], reached[on], gap[on]
     return causes
+
+
+def _takes_device(op: str) -> bool:
+    return op != "commit" and not op.startswith("issue ")
 
 
 def _sharing_workers(trace: Trace) -> frozenset[int]:

@@ -30,14 +30,15 @@ _PIECE_SPANS = 400_000
 class Digest:
     """A trace, seen as sequences.
 
-    windows: the decode window of each. stages_s: useful time of all stages, by sequence; lm_head_s: time of the
-    delivered verifications after y_1, shards added up, by sequence. hops: from stage to stage. path: the
-    critical paths, added up. spent: seconds by worker and by what they went into.
+    windows: the decode window of each. stages_s: useful time of all stages, by sequence; issued_s: what their hosts
+    issued longer than that. lm_head_s: time of the delivered verifications after y_1, shards added up, by sequence.
+    hops: from stage to stage. path: the critical paths, added up. spent: seconds by worker and by what they went into.
     """
 
     num_stages: int
     windows: list[Decoding]
     stages_s: "Floats"
+    issued_s: "Floats"
     lm_head_s: "Floats"
     hops: Hops
     path: CyclePath
@@ -94,6 +95,7 @@ def digest(trace: Trace) -> Digest:
         trace.header.num_stages,
         [window for piece in pieces for window in piece.windows],
         np.concatenate([piece.stages_s for piece in pieces]),
+        np.concatenate([piece.issued_s for piece in pieces]),
         np.concatenate([piece.lm_head_s for piece in pieces]),
         Hops.sum(piece.hops for piece in pieces),
         CyclePath.sum(piece.path for piece in pieces),
@@ -120,7 +122,8 @@ def _digest_piece(piece: Trace, first_sequence: int) -> Digest:
     check_spans(piece, graph, fate, first_sequence)
     return Digest(
         piece.header.num_stages, windows,
-        _useful_s(graph, fate, "forward", len(windows)), _useful_s(graph, fate, "verify", len(windows)),
+        _useful_s(graph, fate, "forward", len(windows)), _useful_s(graph, fate, "issue forward", len(windows)),
+        _useful_s(graph, fate, "verify", len(windows)) + _useful_s(graph, fate, "issue verify", len(windows)),
         hops(graph, num_workers), cycle_path(graph, windows), spent_by_worker(graph, fate, windows, num_workers),
     )  # fmt: skip
 

@@ -16,9 +16,11 @@ USEFUL, WASTED, ABANDONED = 0, 1, 2
 
 # Ops about a token that runs through the stages, about a token that is proposed, and about its verification.
 _WAYS = ("send", "recv", "handle")
-_FORWARD_OPS = frozenset({"forward", *(f"{way} {payload}" for way in _WAYS for payload in ("hidden", "features"))})
-_DRAFT_OPS = frozenset({"draft", *(f"{way} draft" for way in _WAYS)})
-_VERIFY_OPS = frozenset({"verify", "combine", *(f"{way} partial" for way in _WAYS)})
+_FORWARD_OPS = frozenset(
+    {"forward", "issue forward", *(f"{way} {payload}" for way in _WAYS for payload in ("hidden", "features"))}
+)
+_DRAFT_OPS = frozenset({"draft", "issue draft", *(f"{way} draft" for way in _WAYS)})
+_VERIFY_OPS = frozenset({"verify", "combine", "issue verify", "issue combine", *(f"{way} partial" for way in _WAYS)})
 
 
 def rejections(trace: Trace) -> list[tuple[int, int, int, float]]:

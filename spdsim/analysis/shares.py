@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spdsim.analysis.causality import DRAFT, FORWARD, HOST, LINK, SHARING, VERIFY, Causality, wait_causes
+from spdsim.analysis.causality import DRAFT, FORWARD, HOST, ISSUED, LINK, SHARING, VERIFY, Causality, wait_causes
 from spdsim.analysis.decoding import Decoding
 from spdsim.analysis.fate import ABANDONED, USEFUL, WASTED
 from spdsim.analysis.report import CAUSES, WorkerShares
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _CAUSE_OF_CATEGORY = {
     FORWARD: "slower_stage", DRAFT: "draft", VERIFY: "verdict", LINK: "link", HOST: "host", SHARING: "shared_device",
+    **dict.fromkeys(ISSUED, "host"),
 }  # fmt: skip
 
 
@@ -67,14 +68,14 @@ def worker_shares(ledger: Ledger, workers: Sequence[WorkerInfo], total_s: float)
 def spent_by_worker(graph: Causality, fate: "NDArray[np.uint8]", decodings: list[Decoding], num_workers: int) -> Ledger:
     """Return the seconds of the decode windows by worker, useful, wasted, and idle by cause.
 
-    Bookkeeping and the posting of messages are the host's work: the device is idle meanwhile.
+    Bookkeeping, messages, and issuing longer than the device works are the host's: the device is idle meanwhile.
     """
     begin_s = np.array([decoding.begin_s for decoding in decodings])
     end_s = np.array([decoding.end_s for decoding in decodings])
     low = np.clip(graph.start_s, begin_s[graph.sequence], end_s[graph.sequence])
     high = np.clip(graph.end_s, begin_s[graph.sequence], end_s[graph.sequence])
     ledger = Ledger(num_workers, {})
-    is_host = (graph.category == HOST) & (graph.is_compute | ~graph.is_wait)
+    is_host = np.isin(graph.category, (HOST, *ISSUED)) & (graph.is_compute | ~graph.is_wait)
     is_work = graph.is_compute & ~is_host
     for name, value in (("useful", USEFUL), ("wasted", WASTED), ("abandoned_tail", ABANDONED)):
         which = is_work & (fate == value)

@@ -11,7 +11,7 @@ from spdsim.analysis.estimates import mean_of, percentiles, ratio
 from spdsim.analysis.report import Baseline, CycleTimes, Estimate, Report, Sensitivity, Speedup, TimePerToken
 from spdsim.analysis.shares import worker_shares
 from spdsim.analysis.waterfall import waterfall
-from spdsim.trace import ONE_DEVICE, PLAIN_PIPELINE, Trace
+from spdsim.trace import ONE_DEVICE, PLAIN_PIPELINE, Trace, TraceHeader
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,7 +30,7 @@ def summarize(trace: Trace) -> Report:
     run, header = digest(trace), trace.header
     acceptance = run.acceptance if header.mean_acceptance is None else header.mean_acceptance
     decoded = run.num_steps > 0 and float(run.times_s.sum()) > 0.0
-    plain = _plain_times_s(run, header.baseline)
+    plain = _plain_times_s(run, header)
     headline_s = float(next(iter(plain.values())).sum())
     break_even, note = _break_even(run, headline_s) if decoded else (None, "nothing was decoded after the first token")
     return Report(
@@ -52,19 +52,34 @@ def summarize(trace: Trace) -> Report:
         cycle_s=_cycle_times(run) if decoded else None,
         sensitivities=_sensitivities(run) if decoded else (),
         waterfall=waterfall(
-            run.path, header.num_stages, run.num_steps, run.num_cycles, headline_s, float(run.stages_s.sum())
+            run.path, header.num_stages, run.num_steps, run.num_cycles, headline_s, _stages_s(run, header)
         ) if decoded else (),
         workers=worker_shares(run.spent, header.workers, float(run.times_s.sum())),
     )  # fmt: skip
 
 
-def _plain_times_s(run: Digest, headline: str) -> dict[str, "Floats"]:
-    """Seconds by sequence that plain decoding takes for the same tokens with the same durations, headline first."""
+def _plain_times_s(run: Digest, header: TraceHeader) -> dict[str, "Floats"]:
+    """Seconds by sequence that plain decoding takes for the same tokens with the same durations, headline first.
+
+    In a plain pipeline a stage's host issues ahead while the others work, so that what its device does is added up.
+    """
     if run.num_stages == 1:
         return {ONE_DEVICE: run.times_s}  # a pipeline of one stage is plain decoding
-    one_device = run.stages_s + run.lm_head_s
-    times = {ONE_DEVICE: one_device, PLAIN_PIPELINE: one_device + run.steps * run.hops.total_s}
-    return {name: times[name] for name in sorted(times, key=lambda name: name != headline)}
+    devices_s = run.stages_s + run.lm_head_s
+    known_s = header.plain_token_s
+    one_device = devices_s + run.issued_s if known_s is None else run.steps * known_s
+    times = {ONE_DEVICE: one_device, PLAIN_PIPELINE: devices_s + run.steps * run.hops.total_s}
+    return {name: times[name] for name in sorted(times, key=lambda name: name != header.baseline)}
+
+
+def _stages_s(run: Digest, header: TraceHeader) -> float:
+    """Seconds of all that plain decoding takes but for the LM head."""
+    devices_s = float(run.stages_s.sum())
+    if header.baseline != ONE_DEVICE:
+        return devices_s
+    if header.plain_token_s is None:
+        return devices_s + float(run.issued_s.sum())
+    return max(devices_s, float((run.steps * header.plain_token_s - run.lm_head_s).sum()))
 
 
 def _time_per_token(run: Digest) -> TimePerToken:

@@ -14,6 +14,7 @@ from spdsim.analysis.causality import (
     DRAFT,
     FORWARD,
     HOST,
+    ISSUED,
     LINK,
     NUM_CATEGORIES,
     SHARING,
@@ -70,7 +71,11 @@ def cycle_path(graph: Causality, decodings: list[Decoding]) -> CyclePath:
             driving_s += np.bincount(category, weights=seconds, minlength=NUM_CATEGORIES)
         else:
             driving_s += held.sum(axis=0)
+        # Plain decoding waits for its hosts, too: here a task is as long as it takes to issue.
+        for issued, task in ISSUED.items():
+            held[:, task] += held[:, issued]
         levels_s += _levels_s(held, slowest_s)
+    driving_s[HOST] += driving_s[list(ISSUED)].sum()
     return CyclePath(levels_s, driving_s)
 
 
@@ -112,7 +117,7 @@ def _levels_s(held: "Floats", slowest_s: "Floats") -> "Floats":
     no stage (a draft longer than the stages, say), the slowest stage is what the cycle would have taken,
     until the steps together take longer.
     """
-    total = held.sum(axis=1)
+    total = held[:, [FORWARD, *_ADDED]].sum(axis=1)
     floor = np.where(held[:, FORWARD] > 0.0, held[:, FORWARD], np.minimum(slowest_s, total))
     added = np.cumsum(held[:, [FORWARD, *_ADDED]], axis=1)
     return np.asarray(np.maximum(added, floor[:, None]).sum(axis=0))

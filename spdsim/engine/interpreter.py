@@ -126,7 +126,7 @@ class Engine:
                         now = host
                     yield from self._post(env, now, cycle, (detail, draws.transit, channel))
                 else:
-                    slope_s, site_if_rejected, lead_s, issue_s, is_read = detail
+                    slope_s, site_if_rejected, lead_s, issue_s, is_read, issuing = detail
                     duration_s = base_s + slope_s * position
                     if draws is not None:
                         duration_s += draws.at(cycle)
@@ -141,7 +141,8 @@ class Engine:
                         begin, now = yield from device.work(now, duration_s)
                     host += issue_s
                     if host > now:
-                        now = host
+                        record(site, cycle, position, begin, now)
+                        site, begin, now = issuing, now, host
                     elif is_read:
                         host = now
                 to_site(site)

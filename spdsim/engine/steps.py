@@ -23,7 +23,8 @@ constant and whose link is its own; any other message; the host's bookkeeping, w
 
 Step = tuple[int, int, int, float, Any, Any, "Channel"]
 """Kind, position less the oldest in flight, site, constant seconds, then by kind: the site of handling a receipt;
-(link, transit seconds); or (seconds a position, site if rejected, the host's lead and total seconds, whether it waits); draws; channel."""
+(link, transit seconds); or (seconds a position, site if rejected, the host's lead and total seconds, whether it
+waits, the site of what it issues longer than the device works); draws; channel."""
 
 Programs = list[list[Step]]
 """Every worker's steps in one cycle."""
@@ -150,7 +151,8 @@ class Compiler:
         # Bookkeeping is the host's: it does not take the device from the others.
         kind = HOST if op.task == "commit" else COMPUTE
         issue = duration.issue or _TOGETHER
-        detail = (slope_s, rejected, issue.lead_s, issue.total_s, issue.is_read)
+        issuing = self._trace.site_id(Site(worker, f"issue {op.task}"))
+        detail = (slope_s, rejected, issue.lead_s, issue.total_s, issue.is_read, issuing)
         return (kind, offset, number, base_s, detail, draws, _NO_CHANNEL)
 
     def _drawn(self, distribution: Distribution, worker: int, what: str, detail: int) -> Draws | None:

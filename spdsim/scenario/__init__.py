@@ -17,12 +17,19 @@ def acceptance_of(scenario: Scenario) -> Acceptance:
     return acceptance_model(scenario.acceptance, scenario.partition.stages)
 
 
+def one_stage(scenario: Scenario) -> Scenario:
+    """Return the scenario with one stage: plain decoding on one device."""
+    partition = scenario.partition.model_copy(update={"stages": 1, "layers": "even"})
+    devices = scenario.devices.model_copy(update={"workers": None})
+    return scenario.model_copy(update={"partition": partition, "devices": devices})
+
+
 def output_tokens(scenario: Scenario, sequence: int) -> int:
     """Return how many tokens sequence `sequence` (from 0, over all replications) generates."""
     return draw_length(scenario.workload, scenario.seed, sequence)
 
 
 __all__ = [
-    "Scenario", "acceptance_of", "layout_of", "load_scenario", "output_tokens", "scenario_document",
+    "Scenario", "acceptance_of", "layout_of", "load_scenario", "one_stage", "output_tokens", "scenario_document",
     "scenario_schema", "scenario_sha256", "template_text",
 ]  # fmt: skip
