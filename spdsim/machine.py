@@ -13,6 +13,7 @@ from spdsim.schedules.ops import Payload, Task
 from spdsim.schedules.spd import Layout, Role
 
 Sharing = Literal["turns", "bandwidth"]
+Receipt = Literal["serial", "posted", "read"]
 OriginKind = Literal["measured", "published", "datasheet", "assumed"]
 
 
@@ -81,8 +82,9 @@ class Message:
     transit, prefill_transit: seconds that the link is held, latency and bytes together.
     post: seconds of the sender's host before the message is on its way.
     control_s: seconds of the sender's host on top of it, once for each message: deciding what is to be run next.
-    receive_s: seconds of the receiver's host. is_awaited: the host waits for the message and then spends them;
-        otherwise it spends them on posting the receipt, and only the device waits.
+    receive_s: seconds of the receiver's host. receipt: "serial": host and device wait for the message, then the host
+        spends them; "posted": the host spends them on posting the receipt, and only the device waits; "read": the
+        host waits, for it must know what the message says, while the device goes on with what it was given.
     """
 
     link: int | None
@@ -93,7 +95,7 @@ class Message:
     post: Distribution = Constant(0.0)
     control_s: float = 0.0
     receive_s: float = 0.0
-    is_awaited: bool = True
+    receipt: Receipt = "serial"
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,6 +88,7 @@ class _Simulation:
         self._devices = {device: Device() for device in users if users.count(device) > 1}
         self._links = [Link() for _ in machine.links]
         self._arrived: dict[Channel, int] = defaultdict(int)
+        self._came: dict[Channel, deque[float]] = defaultdict(deque)
         self._waiting: dict[Channel, int] = {}
         self._spans: list[Span] = []
         for worker in workers:
@@ -147,10 +148,10 @@ class _Simulation:
             case Recv(payload, _, source):
                 channel = (payload, source, worker)
                 message = self._machine.messages[channel]
-                if not message.is_awaited:
+                if message.receipt == "posted":
                     self._host_s[worker] += message.receive_s
                 posted_s = max(self._now, self._host_s[worker])
-                if posted_s > self._now and not message.is_awaited:
+                if posted_s > self._now and message.receipt == "posted":
                     self._handled(worker, self._now, posted_s)
                     self._began[worker] = posted_s
                     self._at(posted_s, lambda: self._await(channel))
@@ -263,6 +264,7 @@ class _Simulation:
 
     def _deliver(self, channel: Channel) -> None:
         self._arrived[channel] += 1
+        self._came[channel].append(self._now)
         if channel in self._waiting:
             del self._waiting[channel]
             self._receive(channel)
@@ -270,12 +272,15 @@ class _Simulation:
     def _receive(self, channel: Channel) -> None:
         self._arrived[channel] -= 1
         message, worker = self._machine.messages[channel], channel[2]
-        if not message.is_awaited:
+        if message.receipt == "posted":
             self._end(worker, self._began[worker])
             return
-        self._host_s[worker] = handled_s = self._now + message.receive_s
+        # Who only reads is ready as soon as the message is there, whatever the device still does.
+        ready_s = self._now if message.receipt == "serial" else max(self._host_s[worker], self._came[channel].popleft())
+        self._host_s[worker] = ready_s + message.receive_s
+        handled_s = max(self._now, self._host_s[worker])
         self._record(worker, self._began[worker])
-        if message.receive_s:
+        if handled_s > self._now:
             self._handled(worker, self._now, handled_s)
         self._todo[worker].popleft()
         self._at(handled_s, lambda: self._begin(worker))

@@ -24,7 +24,9 @@ def issued(base: Machine, task: Task, device_s: float, issue: Issue) -> Machine:
 
 def ahead(base: Machine) -> Machine:
     """Return the machine with every receipt but a verdict posted ahead."""
-    messages = {edge: replace(old, is_awaited=edge[0] == "verdict") for edge, old in base.messages.items()}
+    messages = {
+        edge: replace(old, receipt="read" if edge[0] == "verdict" else "posted") for edge, old in base.messages.items()
+    }
     return replace(base, messages=messages)
 
 

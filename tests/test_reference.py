@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from spdsim.distributions import Constant
-from spdsim.machine import Duration, Issue, Link, Machine, Message, Sharing, Worker
+from spdsim.machine import Duration, Issue, Link, Machine, Message, Receipt, Sharing, Worker
 from spdsim.schedules.spd import Control, Layout, LmHead
 from spdsim.trace import Span
 from tests import reference
@@ -91,9 +91,9 @@ def random_machine(random: Random, layout: Layout, kind: Kind) -> Machine:
         transit = [Constant(seconds(0.3)) for _ in range(2)]
         receive_s = seconds(0.1) if kind.hosts else 0.0
         control_s = seconds(0.2) if kind.hosts else 0.0
-        is_awaited = not kind.hosts or random.random() < 0.5
+        receipt: Receipt = random.choice(["serial", "posted", "read"]) if kind.hosts else "serial"
         messages[payload, source, to] = Message(
-            link, 10, 20, transit[0], transit[1], Constant(seconds(0.1)), control_s, receive_s, is_awaited
+            link, 10, 20, transit[0], transit[1], Constant(seconds(0.1)), control_s, receive_s, receipt
         )
     return Machine(
         layout, workers, tuple(f"device {d}" for d in range(max(devices) + 1)), kind.devices or "turns", tasks,

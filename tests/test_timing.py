@@ -269,21 +269,32 @@ def test_a_message_for_each_tensor_costs_its_hosts_and_its_link_more(path: Path)
 
 @pytest.mark.parametrize("lm_head", HEADS)
 def test_what_is_posted_at_once_is_one_operation(path: Path, lm_head: str) -> None:
-    """Of what a worker posts one after another only the first message costs its host."""
-    settings = [f"partition.lm_head={lm_head}", "devices.count=5"]
+    """Of what a worker posts one after another, or receives in a cycle, only the first message costs its host."""
+    settings = [f"partition.lm_head={lm_head}", "devices.count=5", "links.intra_node.receive_s=1e-5"]
     machine = machine_of(load_scenario(path, settings))
+    receiving = {edge for edge, message in machine.messages.items() if message.receive_s}
     paying = {edge for edge, message in machine.messages.items() if message.post != Constant(0.0)}
     for source in range(machine.layout.num_workers):
         assert sum(edge[:2] == ("verdict", source) for edge in paying) == (source == machine.layout.verdict_source)
+        assert sum(edge[2] == source for edge in receiving) == 1
         assert sum(edge[0] in ("hidden", "features") and edge[1] == source for edge in paying) == (0 < source < 4)
+
+
+def test_an_operation_is_paid_by_the_first_message_that_leaves_the_device(path: Path) -> None:
+    """Draft rank and stage 0 on one device: the verdict for stage 1 is the first that is posted."""
+    machine = machine_of(load_scenario(path, ["draft.placement=stage_0"]))
+    paying = {edge for edge, message in machine.messages.items() if message.post != Constant(0.0)}
+    assert ("verdict", 0, 2) in paying
+    assert not {("verdict", 0, 1), ("verdict", 0, 3)} & paying
 
 
 def test_receipts_stop_the_host_in_turn_or_only_where_it_must_know(path: Path) -> None:
     """Posted ahead, only a verdict does; serially, all do."""
     posted = machine_of(load_scenario(path)).messages
-    assert {edge[0] for edge, message in posted.items() if message.is_awaited} == {"verdict"}
+    receipts = {edge[0]: message.receipt for edge, message in posted.items()}
+    assert receipts == {"hidden": "posted", "features": "posted", "draft": "posted", "verdict": "read"}
     serial = machine_of(load_scenario(path, ["runtime.receipts=serial"])).messages
-    assert all(message.is_awaited for message in serial.values())
+    assert {message.receipt for message in serial.values()} == {"serial"}
 
 
 def test_control_is_paid_once_a_cycle_and_grows_with_workers_and_nodes(path: Path) -> None:

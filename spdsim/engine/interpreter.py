@@ -22,7 +22,7 @@ import simpy
 from spdsim.acceptance import Coins
 from spdsim.engine.devices import SharedDevice, shared_device
 from spdsim.engine.draws import Draws
-from spdsim.engine.steps import HOST, POST, RECV, SEND, Channel, Compiler
+from spdsim.engine.steps import HOST, POST, RECV, RECV_POSTED, SEND, Channel, Compiler
 from spdsim.engine.tape import Tape
 from spdsim.errors import DeadlockError
 from spdsim.machine import Machine
@@ -101,13 +101,20 @@ class Engine:
                             record(site, cycle, position, begin, now)
                             site, begin, now = detail, now, now + base_s
                         host = now
-                    else:
+                    elif kind == RECV_POSTED:
                         host += base_s
                         if host > now:
                             record(detail, cycle, position, now, host)
                             begin = now = host
                         if arrival > now:
                             now = arrival
+                    else:
+                        if arrival > now:
+                            now = arrival
+                        host = (arrival if arrival > host else host) + base_s
+                        if host > now:
+                            record(site, cycle, position, begin, now)
+                            site, begin, now = detail, now, host
                 elif kind == SEND:
                     host += base_s
                     if host > now:

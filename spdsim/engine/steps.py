@@ -12,14 +12,15 @@ import simpy
 
 from spdsim.distributions import Distribution
 from spdsim.engine.draws import Draws, constant_s
-from spdsim.machine import Issue, Machine
+from spdsim.machine import Issue, Machine, Receipt
 from spdsim.schedules.ops import Compute, Op, Recv, Send, op_name
 from spdsim.schedules.spd import PipelineState, program
 from spdsim.trace import Site, Trace
 
-RECV_AHEAD, RECV, SEND, POST, HOST, COMPUTE = range(6)
-"""Kinds of step: a receipt that only the device waits for; one that the host waits for; a message whose cost is
-constant and whose link is its own; any other message; the host's bookkeeping, which takes no device; a computation."""
+RECV_POSTED, RECV_READ, RECV, SEND, POST, HOST, COMPUTE = range(7)
+"""Kinds of step: a receipt that only the device waits for, one that only the host does, one that both do; a message
+whose cost is constant and whose link is its own; any other message; the host's bookkeeping, which takes no device; a
+computation."""
 
 Step = tuple[int, int, int, float, Any, Any, "Channel"]
 """Kind, position less the oldest in flight, site, constant seconds, then by kind: the site of handling a receipt;
@@ -59,6 +60,7 @@ class Channel:
             self.waiting = None
 
 
+_RECEIPTS: dict[Receipt, int] = {"posted": RECV_POSTED, "read": RECV_READ, "serial": RECV}
 _NO_CHANNEL = Channel()
 _TOGETHER = Issue(0.0, 0.0, is_read=True)
 """Where a duration is that of host and device together, the host waits for its end."""
@@ -132,7 +134,7 @@ class Compiler:
                 message = self._machine.messages[payload, source, worker]
                 size = message.prefill_bytes if is_prefill else message.num_bytes
                 site = self._trace.site_id(Site(worker, op_name(op), source, size))
-                kind = RECV if message.is_awaited else RECV_AHEAD
+                kind = _RECEIPTS[message.receipt]
                 # The receiver's host has a span of its own, so that a receipt lasts as long as it waits.
                 handling = self._trace.site_id(Site(worker, f"handle {payload}", source, size))
                 return (kind, offset, site, message.receive_s, handling, None, self._channel(payload, source, worker))

@@ -38,7 +38,7 @@ def machine_of(scenario: Scenario) -> Machine:
             duration = RooflineTimes(scenario, layout, roofline).duration
     needs, network = needs_of(layout), Network(scenario, workers)
     # The messages first: they tell the network which links there are.
-    messages = {edge: message_of(scenario, layout, network, edge) for edge in needs.edges}
+    messages = {edge: message_of(scenario, layout, network, edge, needs.edges) for edge in needs.edges}
     tasks = {(worker, task): duration(worker, task) for worker, task in needs.tasks}
     return Machine(
         layout=layout,

@@ -1,14 +1,20 @@
 """What messages cost: their bytes, the link they take, their time on it."""
 
+from collections.abc import Sequence
+
 from spdsim.distributions import Constant, Distribution, scaled
-from spdsim.machine import Link, Message, Worker
+from spdsim.machine import Link, Message, Receipt, Worker
 from spdsim.scenario.durations import ControlTime, MessageTime, distribution
 from spdsim.scenario.hardware import LinkFigures
 from spdsim.scenario.model import Scenario
 from spdsim.scenario.placement import anchors_in_stages
 from spdsim.scenario.times import ProfileTimes
+from spdsim.schedules.ops import Payload
 from spdsim.schedules.spd import Layout
 from spdsim.timing.needs import Edge
+
+_RECEIPT_ORDER: tuple[Payload, ...] = ("features", "hidden", "draft", "partial", "verdict")
+"""What comes in every cycle, first."""
 
 _HEADER_BYTES = 16
 """Position and token id, 8 bytes each: the whole of a draft or a verdict, and the head of a hidden state."""
@@ -109,32 +115,45 @@ class Network:
         return self._index.setdefault(link, len(self._index)), figures
 
 
-def message_of(scenario: Scenario, layout: Layout, network: Network, edge: Edge) -> Message:
-    """Return the cost of one edge; between workers on one device only the host's control costs anything."""
+def message_of(scenario: Scenario, layout: Layout, network: Network, edge: Edge, edges: tuple[Edge, ...]) -> Message:
+    """Return the cost of one of `edges`; between workers on one device only the host's control costs anything."""
     payload, source, to = edge
     num_bytes, prefill_bytes = message_bytes(scenario, layout, edge)
     profile = scenario.timing.profile if isinstance(scenario.timing, ProfileTimes) else None
     is_control = profile is not None and payload in ("draft", "verdict") and to == layout.worker_of_stage(0)
     control_s = _control_s(profile.control, layout, network) if profile is not None and is_control else 0.0
+    receipt = _receipt(scenario, payload)
     way = network.between(source, to)
     if way is None:
         free = Constant(0.0)
-        return Message(None, num_bytes, prefill_bytes, free, free, control_s=control_s)
+        return Message(None, num_bytes, prefill_bytes, free, free, control_s=control_s, receipt=receipt)
     link, figures = way
     written = MessageTime() if profile is None else getattr(profile.messages, payload)
     tensors = _num_tensors(scenario, layout, edge)
+    num_posts, num_receives = tensors, tensors
+    if scenario.runtime.posting == "grouped":
+        crossing = [other for other in edges if network.between(other[1], other[2]) is not None]
+        num_posts = min(tensors, edge in _first_posts(layout, crossing))
+        # A host that waits for every message handles each by itself.
+        num_receives = tensors if receipt == "serial" else min(tensors, edge in _first_receipts(crossing))
     return Message(
         link,
         num_bytes,
         prefill_bytes,
         _transit(written, figures, num_bytes, tensors),
         _transit(written, figures, prefill_bytes, tensors),
-        scaled(_post(written, figures, network.is_between_nodes(source, to)), _num_posts(scenario, layout, edge)),
+        scaled(_post(written, figures, network.is_between_nodes(source, to)), num_posts),
         control_s,
-        tensors * (figures.receive_s if written.receive_s is None else written.receive_s),
-        # A program depends on the verdict, so the host must know it.
-        is_awaited=scenario.runtime.receipts == "serial" or payload == "verdict",
+        num_receives * (figures.receive_s if written.receive_s is None else written.receive_s),
+        receipt,
     )
+
+
+def _receipt(scenario: Scenario, payload: Payload) -> Receipt:
+    if scenario.runtime.receipts == "serial":
+        return "serial"
+    # A program depends on the verdict, so the host must know it.
+    return "read" if payload == "verdict" else "posted"
 
 
 def _control_s(control: ControlTime, layout: Layout, network: Network) -> float:
@@ -143,30 +162,38 @@ def _control_s(control: ControlTime, layout: Layout, network: Network) -> float:
 
 
 def _num_tensors(scenario: Scenario, layout: Layout, edge: Edge) -> int:
-    """How many messages an edge of the schedule really is: one, or one for each tensor of features."""
+    """How many messages an edge of the schedule really is: one, or one for each tensor of features.
+
+    None where nothing is read of a stage: in lockstep it is waited for all the same, which `control` has the price of.
+    """
     payload, source, _ = edge
-    return _num_anchors(scenario, layout, source) if payload == "features" and layout.messages == "per_tensor" else 1
+    if payload != "features":
+        return 1
+    num_anchors = _num_anchors(scenario, layout, source)
+    return num_anchors if layout.messages == "per_tensor" else min(1, num_anchors)
 
 
-def _num_posts(scenario: Scenario, layout: Layout, edge: Edge) -> int:
-    """How many operations of the sender's host a message is; 0 where an operation before it has posted it too."""
-    payload, source, to = edge
-    if scenario.runtime.posting == "separate":
-        return _num_tensors(scenario, layout, edge)
-    match payload:
-        case "features":
-            # Posted with the hidden state, which goes elsewhere, or is not sent at all.
-            has_hidden = source < layout.num_stages or layout.lm_head != "last_stage"
-            return 0 if has_hidden else 1
-        case "hidden" if source == layout.num_stages:
-            return int(to == (layout.num_stages + 1 if layout.lm_head == "own_device" else 0))
-        case "verdict":
-            return int(to == layout.worker_of_stage(0))
-        case "draft":
-            # Where the verdict brings stage 0 its draft, the next receiver's message is the operation.
-            return int(to <= 2 if layout.lm_head == "sharded" else to == layout.worker_of_stage(0))
-        case _:
-            return 1
+def _first_posts(layout: Layout, edges: Sequence[Edge]) -> set[Edge]:
+    """Of what each worker posts at once, the message that is posted first: the operation that carries the others.
+
+    A stage posts hidden state and features together. Where a verdict brings stage 0 its draft in full cycles, the
+    drafts for others are an operation of their own.
+    """
+    first: dict[tuple[str, int, bool], Edge] = {}
+    for edge in sorted(edges, key=lambda edge: (edge[0] == "features", edge[2] == 0 and edge[0] == "verdict", edge[2])):
+        payload, source, to = edge
+        is_apart = payload == "draft" and layout.verdict_source == 0 and to != layout.worker_of_stage(0)
+        what = "output" if payload in ("hidden", "features") else payload
+        first.setdefault((what, source, is_apart), edge)
+    return set(first.values())
+
+
+def _first_receipts(edges: Sequence[Edge]) -> set[Edge]:
+    """Of what each worker receives in a cycle, the message whose receipt is the operation for all of them."""
+    first: dict[int, Edge] = {}
+    for edge in sorted(edges, key=lambda edge: (_RECEIPT_ORDER.index(edge[0]), edge[1])):
+        first.setdefault(edge[2], edge)
+    return set(first.values())
 
 
 def _post(written: MessageTime, figures: LinkFigures, is_between_nodes: bool) -> Distribution:

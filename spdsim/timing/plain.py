@@ -1,5 +1,7 @@
 """Plain decoding, on one device or tensor-parallel over several: seconds of a token by the same model of time."""
 
+from collections.abc import Iterable
+
 from spdsim.machine import Issue
 from spdsim.scenario.collectives import all_reduce_s
 from spdsim.scenario.hardware import Gpu
@@ -36,12 +38,17 @@ def plain_token_s(
     verify_ops = figures.verify_ops or 0.0
     head_s = rates.matrices_s([model.head_bytes / num_devices]) + rates.kernels_s(verify_ops, 1) + meeting[0]
     tasks = ((forward_s, sum(ops) + beside + meetings), (head_s, verify_ops + (num_devices > 1)))
-    return sum(_ended_s(issue_of(figures, launch, num_ops), device_s) for device_s, num_ops in tasks)
+    return _ended_s([(issue_of(figures, launch, num_ops), device_s) for device_s, num_ops in tasks])
 
 
-def _ended_s(issue: Issue, device_s: float) -> float:
-    """When a task ends that is issued from time 0 on."""
-    return max(issue.lead_s + device_s, issue.total_s)
+def _ended_s(tasks: Iterable[tuple[Issue, float]]) -> float:
+    """When tasks end that are issued one after another from time 0 on, each with its time on the device."""
+    now_s = host_s = 0.0
+    for issue, device_s in tasks:
+        now_s = max(now_s, host_s + issue.lead_s) + device_s
+        host_s += issue.total_s
+        now_s = max(now_s, host_s)
+    return now_s
 
 
 def _cache_s(rates: Rates, model: TargetModel, context_tokens: int) -> float:

@@ -55,7 +55,9 @@ def _host_warnings(scenario: Scenario, layout: Layout, tasks: Mapping[tuple[int,
     host_s, device_s = max(issued, default=(0.0, 0.0))
     if host_s > 1.1 * device_s:
         times = f"a host issues a stage in {host_s * 1e3:.3g} ms, its device needs {device_s * 1e3:.3g} ms"
-        yield f"launch {scenario.runtime.launch}: {times}; as a CUDA graph (runtime.launch) it would not wait for it"
+        is_graph = scenario.runtime.launch == "cuda_graph"
+        remedy = "" if is_graph else "; as a CUDA graph (runtime.launch) it would not wait for it"
+        yield f"launch {scenario.runtime.launch}: {times}{remedy}"
 
 
 def fits_one_device(scenario: Scenario) -> bool:
