@@ -36,6 +36,36 @@ CHANGES = {
     "a speedup below what rejects all": (
         "2.61", "0.9", "t.csv:2: theoretical_speedup is 0.9: must be 1.00 to 3.98 with 4 stages and 512 tokens"
     ),
+    "stages that overflow": (",4,4,", ",1e308,4,", "t.csv:2: stages is 1e308: must be at most 10000"),
+    "draft layers by the thousand": (
+        ",4,4,", ",4,1001,", "t.csv:2: draft_layers_or_steps is 1001: must be at most 1000"
+    ),
+    "a baseline of next to nothing": (
+        "35.26", "1e-8", "t.csv:2: baseline_tokens_per_s is 1e-8: must be at least 1e-06"
+    ),
+    "a wall speedup beyond all": ("2.24", "1e300", "t.csv:2: wall_speedup is 1e300: must be at most 1e+06"),
+    "a use of another name": (
+        "calibrate", "Calibration", "t.csv:2: use is 'Calibration': must be calibrate, validate or empty"
+    ),
+    "digits of another script": ("2.61", "\u0662.61", "t.csv:2: theoretical_speedup is '\u0662.61': must be a number"),
+    "a control character": (
+        "gsm8k", "gsm\x1b8k", "t.csv:2: has the cell 'gsm\\x1b8k': must be text without control characters"
+    ),
+    "a column of the report": (
+        ",use\n", ",status,use\n", "t.csv:1: column status is a figure of the report: must have another name"
+    ),
+    "semicolons": (
+        HEAD, HEAD.replace(",", ";"),
+        "t.csv:1: has semicolons between its columns' names: the separator must be a comma",
+    ),
+    "tabs": (
+        HEAD, HEAD.replace(",", "\t"), "t.csv:1: has tabs between its columns' names: the separator must be a comma"
+    ),
+    "the same configuration twice": (
+        ",calibrate\n", ",calibrate\nqwen3.5-4B,0,SPD,4,4,GSM8K,35,2.6,,\n",
+        "t.csv:3: gives the same configuration as t.csv:2: must be another model, temperature, stages, draft layers "
+        "or dataset",
+    ),
     "a cell too few": (",calibrate", "", "t.csv:2: has 9 cells: must have 10, one for each column"),
     "no lines": (
         GOOD.removeprefix(HEAD), "", "t.csv: is empty: must have a line for each measurement below the columns' names"
@@ -54,7 +84,7 @@ def test_a_bad_table_gets_one_line(case: str, tmp_path: Path, monkeypatch: pytes
     old, new, expected = CHANGES[case]
     assert old in GOOD
     monkeypatch.chdir(tmp_path)
-    Path("t.csv").write_text(GOOD.replace(old, new, 1))
+    Path("t.csv").write_text(GOOD.replace(old, new, 1), encoding="utf-8")
     with pytest.raises(InputError) as raised:
         read_table("t.csv")
     assert str(raised.value) == expected
@@ -81,6 +111,32 @@ def test_a_file_that_is_no_table_is_refused(raw: bytes | None, rule: str, tmp_pa
         read_table(path)
     with pytest.raises(InputError, match="is a directory: must be a file"):
         read_table(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("verify,0.423", "verify,1e300", "b.csv:7: duration_ms is 1e300: must be at most 100000"),
+        ("cycle_wall,9.25", "cycle_wall,0", "b.csv:14: duration_ms is 0: must be greater than 0"),
+        ("4,4,draft,ctrl_prepare", "1e308,4,draft,ctrl_prepare", "b.csv:2: stages is 1e308: must be at most 10000"),
+    ],
+)
+def test_a_breakdown_out_of_bounds_gets_one_line(old: str, new: str, expected: str, tmp_path: Path) -> None:
+    """File and line, column, value, rule."""
+    path, text = tmp_path / "b.csv", BREAKDOWN.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    with pytest.raises(InputError) as raised:
+        read_breakdown(path)
+    assert str(raised.value) == f"{tmp_path}/{expected}"
+
+
+def test_method_and_means_are_named_in_any_case(tmp_path: Path) -> None:
+    """SPD and Overall."""
+    path = tmp_path / "t.csv"
+    path.write_text(GOOD.replace("spd,4,4,gsm8k", "SPD,4,4,Overall"))
+    (row,) = read_table(path).rows
+    assert row.is_mean
 
 
 def test_a_breakdown_without_a_phase_is_refused(tmp_path: Path) -> None:

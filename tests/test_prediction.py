@@ -11,10 +11,12 @@ from spdsim.errors import InputError
 from spdsim.evidence import Row
 from spdsim.evidence.table import NEW_TOKENS, rejections
 from spdsim.prediction import Case, Predictor, case_of, cycles_of, layer_s, scenario_of
-from spdsim.scenario.profile_file import load_profile
+from spdsim.prediction.case import scaled_profile
+from spdsim.scenario.backing import Uncertainty
+from spdsim.scenario.profile_file import figure, load_profile, with_figures
 from spdsim.scenario.target_files import load_model
 from spdsim.simulation import simulate
-from tests.published import PROFILE, table
+from tests.published import PROFILE, breakdowns, table
 
 KNOWN = load_profile(PROFILE)
 TOKEN_S = 1.0 / 35.26
@@ -50,7 +52,7 @@ def test_a_cycle_is_the_loop_that_its_phases_make() -> None:
     """Four stages, greedy: told, its layers, passed on, verified, features in, bookkeeping, control."""
     got, layer = cycles_of(case(4, 4), KNOWN), layer_s(case(4, 4), KNOWN)
     messages, control = KNOWN.messages, KNOWN.control
-    stage_s = 68e-6 + (messages.verdict.receive_s or 0.0) + 8 * layer + 123e-6
+    stage_s = (messages.verdict.receive_s or 0.0) + 8 * layer + 123e-6
     verify_s = (KNOWN.verify_per_byte_s or 0.0) * load_model("Qwen3.5-4B").head_bytes
     control_s = control.per_cycle_s + 5 * control.per_worker_s
     full_s = stage_s + verify_s + 4 * (messages.features.receive_s or 0.0) + 186.5e-6 + control_s
@@ -93,10 +95,94 @@ def test_the_interval_holds_the_prediction_and_widens_beyond_the_evidence() -> N
     for found in (seen, far, sampled):
         assert found.low < found.wall_speedup < found.high
     assert seen.outside == ()
-    assert [reason.split(":")[0] for reason in far.outside] == ["16 stages", "3 nodes", "the draft sets the pace"]
-    assert [reason.split(":")[0] for reason in sampled.outside] == ["sampling with 8 stages"]
+    assert [reason.split(":")[0] for reason in far.outside] == [
+        "16 stages", "3 nodes", "the draft sets the pace", "a draft of 3 layers beside 16 stages",
+    ]  # fmt: skip
+    assert [reason.split(":")[0] for reason in sampled.outside] == [
+        "sampling with 8 stages", "the draft is within 10 % of setting the pace",
+    ]  # fmt: skip
     widths = [found.high / found.low for found in (seen, far, sampled)]
     assert widths[0] < min(widths[1:])
+
+
+def test_the_broadcast_is_in_the_draft_s_own_loop() -> None:
+    """A draft that sets the pace waits for its own phases, those of control among them, and for nothing else."""
+    which = case(16, 3)
+    assert cycles_of(which, KNOWN).is_draft_bound
+    profile, control = scaled_profile(which, KNOWN), KNOWN.control
+    draft_s = figure(profile, "draft_fixed") + 3 * figure(profile, "draft_per_layer")
+    verify_s = (KNOWN.verify_per_byte_s or 0.0) * which.model.head_bytes
+    control_s = control.per_cycle_s + 17 * control.per_worker_s + 2 * control.per_node_s
+    loop_s = draft_s + verify_s + 4 * (KNOWN.messages.features.receive_s or 0.0) + 186.5e-6 + control_s
+    assert cycles_of(which, KNOWN).full_s == pytest.approx(loop_s, rel=1e-4)
+    phases = {b.stages: b for b in breakdowns()}[8]
+    known_s = sum(phases[name] for name in ("ctrl_prepare", "ctrl_broadcast", "cycle_sync"))
+    assert control.per_cycle_s + 9 * control.per_worker_s + control.per_node_s == pytest.approx(known_s, abs=2e-6)
+
+
+def test_a_draft_that_grows_with_its_rows_is_another_reading_of_the_breakdowns() -> None:
+    """It gives both drafts that were timed, and a longer one beside sixteen stages: so the interval spans it."""
+    rows = next(other for other in KNOWN.backing.alternatives if other.draft_per_row_s)
+    for stages, layers in KNOWN.range.drafts or ():
+        timed = [
+            figure(profile, "draft_fixed") + layers * figure(profile, "draft_per_layer")
+            for profile in (KNOWN, with_figures(KNOWN, rows.figures))
+        ]
+        assert timed[1] + (stages + 1) * (rows.draft_per_row_s or 0.0) == pytest.approx(timed[0], rel=5e-3)
+    others = [other for other in KNOWN.backing.alternatives if not other.draft_per_row_s]
+    without = KNOWN.model_copy(update={"backing": KNOWN.backing.model_copy(update={"alternatives": tuple(others)})})
+    far = row(stages=16, theoretical_speedup=4.0)
+    found, narrow = Predictor(KNOWN).predict(far), Predictor(without).predict(far)
+    assert found.low < 0.92 * narrow.low
+    assert found.high == narrow.high and found.wall_speedup == narrow.wall_speedup
+
+
+def test_an_error_that_only_one_side_shows_widens_the_interval() -> None:
+    """Eight stages, four layers: a draft that is longer sets the pace, one that is shorter changes next to nothing."""
+    error = Uncertainty(says="the draft", shifts={"draft_fixed": 2e-4})
+    for sign in (1.0, -1.0):
+        side = error.model_copy(update={"shifts": {"draft_fixed": sign * 2e-4}})
+        widths = []
+        for errors in ((), (side,)):
+            backing = KNOWN.backing.model_copy(update={"uncertainty": errors, "alternatives": ()})
+            found = Predictor(KNOWN.model_copy(update={"backing": backing})).predict(row(draft_layers=4))
+            widths.append(found.high / found.low)
+        assert widths[1] > 1.01 * widths[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"draft_layers": 4}, "the draft is within 10 % of setting the pace"),
+        ({"draft_layers": 4}, "a draft of 4 layers beside 8 stages: timed were 4 beside 4 and 3 beside 8"),
+        ({"stages": 7}, "an uneven cut, 32 layers over 7 stages"),
+        ({"temperature": 0.7}, "temperature 0.7: sampling was measured at 1"),
+    ],
+)
+def test_what_no_measurement_shows_is_named(changes: dict[str, object], expected: str) -> None:
+    """A row like those that were measured has nothing of the kind."""
+    assert any(reason.startswith(expected) for reason in Predictor(KNOWN).predict(row(**changes)).outside)
+    assert Predictor(KNOWN).predict(row()).outside == ()
+
+
+def test_a_profile_that_was_never_tried_elsewhere_is_less_sure_there() -> None:
+    """Without unseen_fraction an extrapolation is at least as wide as five per cent of scatter makes it."""
+    backing = KNOWN.backing.model_copy(update={"unseen_fraction": None})
+    untried = Predictor(KNOWN.model_copy(update={"backing": backing}))
+    for changes in ({"stages": 2, "theoretical_speedup": 1.6}, {"model": "Qwen3.5-9B"}):
+        tried, found = Predictor(KNOWN).predict(row(**changes)), untried.predict(row(**changes))
+        assert found.low < tried.low and found.high > tried.high
+        assert found.high / found.wall_speedup > 1.1
+    assert untried.predict(row()) == Predictor(KNOWN).predict(row())
+
+
+def test_rows_that_differ_in_their_baseline_share_what_errors_change() -> None:
+    """Looked at in steps of a quarter, the interval is that of the row's own baseline nearly."""
+    predictor, exact = Predictor(KNOWN), KNOWN.range.model_copy(update={"plain_token_s": (1 / 36.0, 1 / 36.0)})
+    found = predictor.predict(row(baseline_tokens_per_s=36.0))
+    expected = Predictor(KNOWN.model_copy(update={"range": exact})).predict(row(baseline_tokens_per_s=36.0))
+    assert found.wall_speedup == expected.wall_speedup
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=2e-3)
 
 
 def test_a_prediction_does_not_look_at_the_wall_speedup() -> None:

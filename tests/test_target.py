@@ -380,7 +380,11 @@ def test_a_scenario_names_a_config_beside_it(directory: Path, written: str, monk
     """From wherever it is loaded; the model is called as its directory is, and its origin is told."""
     monkeypatch.chdir("/")
     model = scenario(directory, written).model
-    assert (model.name, model.origin, model.source) == ("Some-Model-1B", "published", "Some-Model-1B, config.json")
+    assert (model.name, model.origin, model.source) == (
+        "Some-Model-1B",
+        "assumed",
+        "given in Some-Model-1B/config.json",
+    )
     assert model.layers[0].kind == "gated_delta"
 
 
@@ -390,7 +394,7 @@ def test_an_option_names_a_config_in_the_current_directory(directory: Path, monk
     monkeypatch.chdir(directory)
     loaded = scenario(directory / "elsewhere", "tiny", "model=Some-Model-1B", "model.dtype_bytes=4")
     assert (loaded.model.name, loaded.model.dtype_bytes) == ("Some-Model-1B", 4)
-    assert loaded.model.source == "Some-Model-1B, config.json; dtype_bytes as the scenario says"
+    assert loaded.model.source == "given in Some-Model-1B/config.json; dtype_bytes as the scenario says"
 
 
 def test_own_keys_win_over_those_of_a_file_or_an_entry(directory: Path) -> None:

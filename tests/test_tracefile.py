@@ -5,6 +5,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from spdsim.errors import InputError, TraceError
 from spdsim.schedules.spd import Layout
-from spdsim.trace import Trace
+from spdsim.trace import Site, Trace
 from spdsim.tracefile import read_trace, write_trace
 from tests.fakes import header, play
 
@@ -89,6 +90,17 @@ def test_the_format_is_the_documented_one(tmp_path: Path) -> None:
     assert not any(span.get("sequence") == 0 for span in spans)
 
 
+def test_the_time_of_plain_decoding_and_the_spans_of_hosts_survive(tmp_path: Path) -> None:
+    """What a host issues or handles too slowly has spans of its own."""
+    path = tmp_path / "trace.jsonl"
+    trace = Trace(replace(header(Layout(2)), plain_token_s=0.025))
+    trace.begin_sequence()
+    for site in (Site(1, "issue forward"), Site(0, "handle hidden", 2, 40)):
+        trace.record(trace.site_id(site), 0, 0, 0.0, 1.0)
+    write_trace(trace, path)
+    assert read_trace(path) == trace
+
+
 def test_unknown_keys_of_a_later_writer_are_ignored(tmp_path: Path) -> None:
     """Another program may note more than this one reads."""
     assert read_trace(changed(tmp_path, 1, weather="fine")) == TRACE
@@ -115,6 +127,8 @@ def test_a_trace_that_does_not_count_its_spans_is_read(tmp_path: Path) -> None:
         ({"workers": []}, ":1: workers is []: must be a list of objects with index, role and device"),
         ({"workers": [{"index": 1}]}, ":1: index is 1 for worker 0 of the list: must count from 0"),
         ({"num_spans": -1}, ":1: num_spans is -1: must be an integer of at least 0"),
+        ({"plain_token_s": 0}, ":1: plain_token_s is 0: must be greater than 0"),
+        ({"plain_token_s": "slow"}, ':1: plain_token_s is "slow": must be a finite number of seconds'),
     ],
     ids=str,
 )

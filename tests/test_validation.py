@@ -1,14 +1,19 @@
 """Validation: the figures that the profile reaches, and a report that can be trusted."""
 
 import json
+import re
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from spdsim.cli.document import document_text
 from spdsim.evidence import read_table
-from spdsim.evidence.table import COLUMNS
+from spdsim.evidence.table import COLUMNS, RESERVED
+from spdsim.render.validation import print_validation
+from spdsim.scenario.profile import Profile
 from spdsim.scenario.profile_file import load_profile
 from spdsim.validation import Validation, validate_table, validation_document
 from tests.published import PROFILE, Cells, changed_table, table
@@ -93,6 +98,12 @@ def test_the_document_is_strict_json_with_every_column() -> None:
     assert document["profile"]["version"] == 1 and document["limits"]
 
 
+def test_no_column_of_a_table_can_hide_a_figure_of_the_report() -> None:
+    """The names that a table must not use are those that the document adds."""
+    line = validation_document(FOUND)["rows"][0]
+    assert tuple(line)[len(COLUMNS) :] == RESERVED
+
+
 def test_groups_add_up() -> None:
     """Mean, size and largest are those of the rows."""
     errors = [line.error for line in FOUND.lines if line.is_counted and line.error is not None]
@@ -108,7 +119,11 @@ def test_the_grade_follows_the_mean_absolute_error(error: float, grade: str) -> 
     group = replace(GROUPS["use", "validate"], mean_absolute_error=error, rule_mean_absolute_error=1.0)
     assert replace(FOUND, groups=(group,)).grade == grade
     worse = replace(group, rule_mean_absolute_error=error / 2)
-    assert replace(FOUND, groups=(worse,)).grade == "D"
+    by_rule = replace(FOUND, groups=(worse,))
+    assert by_rule.grade == "D" and by_rule.is_rule_nearer and not replace(FOUND, groups=(group,)).is_rule_nearer
+    with (console := Console(width=80, record=True, file=StringIO())):
+        print_validation(by_rule, console)
+    assert "nearer than the profile: hence grade D" in " ".join(console.export_text().split())
 
 
 def test_what_is_beyond_the_evidence_is_said(tmp_path: Path) -> None:
@@ -120,6 +135,30 @@ def test_what_is_beyond_the_evidence_is_said(tmp_path: Path) -> None:
 
     found = validate_table(KNOWN, read_table(changed_table(tmp_path / "t.csv", change)), name="p.yaml")
     told = " ".join(found.limits)
+    assert "measured with 4 to 8 stages on 1 to 2 nodes" in told and "launch eager" in told
     for words in ("16 stages", "qwen3.5-9b", "sampling with 16 stages", "3 nodes", "the draft sets the pace"):
         assert words in told
     assert sum(bool(line.prediction and line.prediction.outside) for line in found.lines) == 8
+
+
+def test_a_profile_that_says_nothing_of_itself_is_told_apart() -> None:
+    """No interval, on the screen or in JSON, and no sentence on where it was measured."""
+    bare = Profile.model_validate(KNOWN.model_dump(exclude={"range", "backing"}, exclude_unset=True))
+    found = validate_table(bare, table(), name="p.yaml")
+    assert "The profile does not say where it was measured" in " ".join(found.limits)
+    assert not re.search("eager|stages", " ".join(found.limits))
+    rows = validation_document(found)["rows"]
+    assert all(row["interval"] is None for row in rows) and any(row["predicted_wall_speedup"] for row in rows)
+    out = StringIO()
+    print_validation(found, Console(file=out, width=80))
+    text = out.getvalue()
+    assert not re.search(r"\d to \d", text.partition("Rows that")[2].partition("Errors")[0])
+    assert re.search(r"1\.90 +1\.90 +\S +-0\.2 %", text)
+    assert "of the 3 validate rows" in text
+
+
+def test_one_stage_and_one_node_are_one() -> None:
+    """A range of one value is told as that."""
+    data = KNOWN.model_dump(exclude_unset=True) | {"range": {"stages": [4, 4], "nodes": [1, 1], "sampled_stages": []}}
+    told = " ".join(validate_table(Profile.model_validate(data), table(), name="p.yaml").limits)
+    assert "measured with 4 stages on 1 node:" in told and "Sampling was not measured" in told

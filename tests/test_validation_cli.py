@@ -1,6 +1,8 @@
 """`spdsim fit` and `spdsim validate` as people run them."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,7 @@ import pytest
 import yaml
 
 from tests.commands import spdsim
-from tests.published import BREAKDOWN, PROFILE, TABLE
+from tests.published import BREAKDOWN, PROFILE, ROOT, TABLE, changed_table
 
 
 def assert_near(value: Any, expected: Any) -> None:
@@ -69,6 +71,60 @@ def test_a_tolerance_that_is_missed_is_told_by_the_exit_code(tmp_path: Path) -> 
     assert code == 1 and "Grade A" in out and path.is_file()
     assert err.count("\n") == 1 and "the tolerance is 0.1 %" in err
     assert validate("--tolerance", "0.025")[0] == 0
+
+
+@pytest.mark.parametrize("tolerance", ["nan", "inf", "-1"])
+def test_a_tolerance_that_is_no_fraction_is_refused(tolerance: str) -> None:
+    """One line."""
+    code, out, err = validate("--tolerance", tolerance)
+    assert (code, out) == (2, "")
+    assert err == f"spdsim: error: --tolerance is {tolerance}: must be a fraction of at least 0, such as 0.05\n"
+
+
+def test_a_tolerance_needs_something_to_hold_against_it(tmp_path: Path) -> None:
+    """A table without wall speedups does not pass, nor one of plain decoding without a single device."""
+    blank = changed_table(tmp_path / "t.csv", lambda cells: {**cells, "wall_speedup": ""})
+    done = spdsim("validate", "--profile", PROFILE, "--table", blank, "--tolerance", "1")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert (
+        done.stderr.startswith("spdsim: error: --tolerance: nothing to hold against it")
+        and done.stderr.count("\n") == 1
+    )
+    lines = (TABLE.parent / "plain-decoding.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "p.csv").write_text(lines[0] + next(line for line in lines if ",2,cuda_graph" in line))
+    done = spdsim("validate", "--table", tmp_path / "p.csv", "--tolerance", "1")
+    assert done.returncode == 2 and "nothing to hold against it: no row of one device" in done.stderr
+
+
+def test_a_breakdown_that_is_not_used_is_refused() -> None:
+    """Without --leave-one-out."""
+    code, out, err = validate("--breakdown", BREAKDOWN)
+    assert (code, out) == (2, "") and err.startswith(
+        "spdsim: error: --breakdown is given: is used with --leave-one-out"
+    )
+
+
+@pytest.mark.parametrize("figure", ["forward_per_layer: 0", "forward_per_layer: 1.0e-300"])
+def test_a_profile_whose_layers_take_nothing_is_refused(figure: str, tmp_path: Path) -> None:
+    """A baseline cannot stretch them."""
+    lines = [figure if line.startswith("forward_per_layer:") else line for line in PROFILE.read_text().splitlines()]
+    (tmp_path / "p.yaml").write_text("\n".join(lines))
+    done = spdsim("validate", "--profile", tmp_path / "p.yaml", "--table", TABLE)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "forward_per_layer is " in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [("--json", "-"), ()])
+@pytest.mark.parametrize(("where", "why"), [(">&-", "is closed"), (">/dev/full", "cannot be written")])
+def test_a_standard_output_that_takes_nothing_is_told_in_one_line(words: tuple[str, ...], where: str, why: str) -> None:
+    """Closed, or with a full disk behind it."""
+    command = [sys.executable, "-m", "spdsim", "validate", "--profile", str(PROFILE), "--table", str(TABLE), *words]
+    done = subprocess.run(
+        ["bash", "-c", f'"$@" {where}', "-", *command], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("spdsim: error: standard output") and why in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_leaving_out_needs_the_breakdown() -> None:

@@ -42,6 +42,7 @@ def cli_page() -> str:
         "This page is generated from `spdsim --help` by `make docs`.\n",
         "Results go to standard output, commentary to standard error.",
         "The exit code is 0, or 2 for wrong input, 130 after Ctrl-C; after an error nothing is written.",
+        "`spdsim validate --tolerance` ends with 1 if the errors are larger; its report is written all the same.",
         "`NO_COLOR` turns colours off, `COLUMNS` sets the width.\n",
         *(f"## {title}\n\n```text\n{_help(*words)}```\n" for title, words in _titles()),
     ]

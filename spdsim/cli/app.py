@@ -28,6 +28,9 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; an error of ours, Ctrl-C or a closed pipe ends the program without a traceback."""
+        if sys.stdout is None:
+            print("spdsim: error: standard output is closed: must be open", file=sys.stderr)
+            raise typer.Exit(2)
         if isinstance(sys.stdout, TextIOWrapper):
             # A terminal without Unicode shows "?" rather than a traceback.
             sys.stdout.reconfigure(errors="replace")
@@ -45,6 +48,14 @@ class Commands(TyperGroup):
 
             discard_stdout()
             return None
+        except OSError as error:
+            # Files have lines of their own: what is left is a full disk behind standard output.
+            from spdsim.cli.screen import discard_stdout
+
+            discard_stdout()
+            where, why = error.filename or "standard output", error.strerror or error
+            print(f"spdsim: error: {where}: cannot be written: {why}", file=sys.stderr)
+            raise typer.Exit(2) from None
         return outcome
 
 

@@ -31,10 +31,13 @@ def fit(
     from spdsim.cli.outputs import Outputs
     from spdsim.cli.progress import LateProgress
     from spdsim.cli.screen import Screen
+    from spdsim.errors import InputError
     from spdsim.evidence import read_breakdown, read_table
     from spdsim.fitting import backed, fit_profile, leave_one_out, profile_text, profiled_cycles
     from spdsim.render.fitting import print_fit
 
+    if not source.isprintable():
+        raise InputError(f"--source is {source!a}: must be one line of text, without control characters")
     rows, breakdowns = read_table(table).rows, read_breakdown(breakdown)
     with Outputs(inputs=[table, breakdown]) as outputs:
         to_profile = outputs.reserve(profile_file)
@@ -56,6 +59,8 @@ def _head(fitted: "Fit", left_out: "tuple[LeftOut, ...]") -> str:
     )
     lines = ["Written by `spdsim fit`: fit again rather than edit.", f"Fitted: {parameters}."]
     lines += [
-        f"Left out and predicted, n = {out.stages}: mean error {100 * out.mean_error:+.1f} %." for out in left_out
+        f"Left out and predicted, n = {out.stages}: mean error {100 * error:+.1f} % of the calibrate rows."
+        for out in left_out
+        if (error := out.calibration_error) is not None
     ]
     return "\n".join(lines)

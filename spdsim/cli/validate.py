@@ -1,5 +1,6 @@
 """`spdsim validate`: a profile held against published speedups."""
 
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,7 +34,7 @@ def validate(
     tolerance: Annotated[
         float | None,
         typer.Option(
-            "--tolerance", metavar="FRACTION", min=0.0,
+            "--tolerance", metavar="FRACTION",
             help="Exit with 1 if the graded rows' mean absolute error is larger.",
         ),
     ] = None,
@@ -54,12 +55,16 @@ def validate(
     from spdsim.scenario.profile_file import load_profile
     from spdsim.validation import validate_table, validation_document
 
+    if tolerance is not None and not 0.0 <= tolerance < inf:
+        raise InputError(f"--tolerance is {tolerance:g}: must be a fraction of at least 0, such as 0.05")
     if is_plain_table(table):
         _refuse(profile, breakdown, leave_one_out)
         _validate_plain(table, json_file, tolerance)
         return
     if profile is None:
         raise InputError("--profile is missing: must be given for a table of speedups")
+    if breakdown is not None and not leave_one_out:
+        raise InputError("--breakdown is given: is used with --leave-one-out only: add it, or leave it out")
     known, rows = load_profile(profile), read_table(table)
     with Outputs(inputs=[path for path in (profile, table, breakdown) if path]) as outputs:
         to_json = outputs.reserve(None if json_file == STDOUT else json_file)
@@ -67,6 +72,8 @@ def validate(
             left_out = _left_out(rows, breakdown, progress) if leave_one_out else ()
         with LateProgress(True, "rows") as progress:
             found = validate_table(known, rows, name=str(profile), left_out=left_out, progress=progress)
+        if tolerance is not None and found.graded is None:
+            raise _nothing_to_hold("no row has a wall speedup of a single data set")
         text = document_text(validation_document(found)) if json_file else ""
         if to_json:
             to_json.write_text(text, encoding="utf-8")
@@ -93,10 +100,14 @@ def _validate_plain(table: Path, json_file: Path | None, tolerance: float | None
     from spdsim.evidence import read_plain_table
     from spdsim.render.plain import print_plain
     from spdsim.validation import plain_document, validate_plain
+    from spdsim.validation.plain import ONE_DEVICE
 
     with Outputs(inputs=[table]) as outputs:
         to_json = outputs.reserve(None if json_file == STDOUT else json_file)
         found = validate_plain(read_plain_table(table))
+        graded = [group for group in found.groups if group.name == ONE_DEVICE]
+        if tolerance is not None and not graded:
+            raise _nothing_to_hold("no row of one device has a measured token_ms, and is not marked calibrate")
         text = document_text(plain_document(found)) if json_file else ""
         if to_json:
             to_json.write_text(text, encoding="utf-8")
@@ -104,7 +115,7 @@ def _validate_plain(table: Path, json_file: Path | None, tolerance: float | None
             print_text(text)
         else:
             print_plain(found, Screen())
-    for group in found.groups[:1]:
+    for group in graded:
         _hold_against(group.mean_absolute_error, tolerance)
 
 
@@ -114,7 +125,15 @@ def _left_out(table: "Table", breakdown: Path | None, progress: "LateProgress") 
 
     if breakdown is None:
         raise InputError("--leave-one-out: needs the breakdown that the profile was fitted to: add --breakdown FILE")
-    return leave_one_out(table.rows, read_breakdown(breakdown), "", table.path, progress)
+    found = leave_one_out(table.rows, read_breakdown(breakdown), "", table.path, progress)
+    if not found:
+        rule = "needs greedy calibrate rows, and breakdowns, of two numbers of stages"
+        raise InputError(f"--leave-one-out: nothing could be left out of {table.path} and {breakdown}: {rule}")
+    return found
+
+
+def _nothing_to_hold(why: str) -> InputError:
+    return InputError(f"--tolerance: nothing to hold against it: {why}")
 
 
 def _hold_against(mean_absolute_error: float, tolerance: float | None) -> None:

@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from spdsim.errors import InputError
 from spdsim.evidence.sheet import read_sheet
+from spdsim.evidence.table import MOST_DRAFT_LAYERS, MOST_STAGES
 
 _COLUMNS = ("stages", "draft_layers", "phase", "duration_ms")
 
@@ -20,6 +21,12 @@ PHASES = (
     "cycle_sync", "last_stage_forward", "send_hidden", "cycle_wall",
 )  # fmt: skip
 """The phases that a fit needs; others may be there."""
+
+_NOT_ZERO = ("pdm_forward", "verify", "last_stage_forward", "cycle_wall")
+"""The phases that always take time."""
+
+_MOST_MS = 1e5
+"""A phase of more than a hundred seconds is a mistake of units."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +49,15 @@ def read_breakdown(path: str | PathLike[str]) -> tuple[Breakdown, ...]:
     _, records = read_sheet(path, _COLUMNS)
     found: dict[tuple[int, int], dict[str, float]] = {}
     for record in records:
-        phases = found.setdefault((record.whole("stages", 2), record.whole("draft_layers", 1)), {})
+        which = record.whole("stages", 2, MOST_STAGES), record.whole("draft_layers", 1, MOST_DRAFT_LAYERS)
+        phases = found.setdefault(which, {})
         phase = record.text("phase")
         if phase in phases:
             raise record.error("phase", "is given twice for this configuration: must be once")
-        phases[phase] = record.number("duration_ms") / 1e3
+        phases[phase] = record.number("duration_ms", is_above=phase in _NOT_ZERO, most=_MOST_MS) / 1e3
     for (stages, layers), phases in found.items():
         for phase in PHASES:
             if phase not in phases:
-                which = f"{stages} stages and {layers} draft layers"
-                raise InputError(f"{fspath(path)}: phase {phase} of {which} is missing: must be given")
+                case = f"{stages} stages and {layers} draft layers"
+                raise InputError(f"{fspath(path)}: phase {phase} of {case} is missing: must be given")
     return tuple(Breakdown(n, layers, MappingProxyType(found[n, layers])) for n, layers in sorted(found))

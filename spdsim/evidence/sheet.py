@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from io import StringIO
-from math import isfinite
+from math import inf, isfinite
 from os import PathLike, fspath
 
 from spdsim.errors import InputError
@@ -31,13 +31,15 @@ class Record:
             raise self.error(column, "must be given")
         return self.cells[column]
 
-    def number(self, column: str, *, least: float = 0.0, is_above: bool = False) -> float:
-        """Return a finite number of at least `least`, or above it."""
+    def number(self, column: str, *, least: float = 0.0, is_above: bool = False, most: float = inf) -> float:
+        """Return a finite number of at least `least`, or above it, and at most `most`."""
         value = self.optional_number(column)
         if value is None:
             raise self.error(column, "must be given")
         if value < least or (is_above and value == least):
             raise self.error(column, f"must be {'greater than' if is_above else 'at least'} {least:g}")
+        if value > most:
+            raise self.error(column, f"must be at most {most:g}")
         return value
 
     def optional_number(self, column: str) -> float | None:
@@ -52,18 +54,23 @@ class Record:
             raise self.error(column, "must be finite")
         return value
 
-    def whole(self, column: str, least: int) -> int:
-        """Return a whole number of at least `least`."""
-        value = self.number(column, least=least)
+    def whole(self, column: str, least: int, most: float = inf) -> int:
+        """Return a whole number of at least `least` and at most `most`."""
+        value = self.number(column, least=least, most=most)
         if value != int(value):
             raise self.error(column, "must be a whole number")
         return int(value)
 
 
-def read_sheet(path: str | PathLike[str], columns: Sequence[str]) -> tuple[tuple[str, ...], list[Record]]:
+def read_sheet(
+    path: str | PathLike[str], columns: Sequence[str], reserved: Sequence[str] = ()
+) -> tuple[tuple[str, ...], list[Record]]:
     """Return the head and the records of a CSV file that has at least `columns`; blank lines are left out.
 
-    Raises InputError, one line, where the file cannot be read, is empty, or lacks or repeats a column.
+    reserved: names that no column may have, for a report has its own figures there.
+
+    Raises InputError, one line, where the file cannot be read, is empty, lacks or repeats a column, or has characters
+    that cannot be printed.
     """
     name = fspath(path)
     reader = csv.reader(StringIO(read_text(name), newline=""), strict=True)
@@ -75,9 +82,14 @@ def read_sheet(path: str | PathLike[str], columns: Sequence[str]) -> tuple[tuple
             if not any(cells):
                 continue
             place = f"{name}:{reader.line_num}"
+            if not head and len(cells) == 1 and "\t" in cells[0]:
+                raise InputError(f"{place}: has tabs between its columns' names: the separator must be a comma")
+            for cell in cells:
+                if not cell.isprintable():
+                    raise InputError(f"{place}: has the cell {cell!a}: must be text without control characters")
             if not head:
                 head = tuple(cells)
-                _check_head(head, columns, place)
+                _check_head(head, columns, reserved, place)
                 continue
             if len(cells) != len(head):
                 raise InputError(f"{place}: has {len(cells)} cells: must have {len(head)}, one for each column")
@@ -89,13 +101,17 @@ def read_sheet(path: str | PathLike[str], columns: Sequence[str]) -> tuple[tuple
     return head, records
 
 
-def _check_head(head: tuple[str, ...], columns: Sequence[str], place: str) -> None:
+def _check_head(head: tuple[str, ...], columns: Sequence[str], reserved: Sequence[str], place: str) -> None:
+    if len(head) == 1 and ";" in head[0]:
+        raise InputError(f"{place}: has semicolons between its columns' names: the separator must be a comma")
     for column in columns:
         if column not in head:
             close = get_close_matches(column, [name for name in head if name not in columns], 1)
             hint = f" (is it {close[0]!r}?)" if close else ""
             raise InputError(f"{place}: column {column} is missing: must be among the columns{hint}")
     for column in head:
+        if column in reserved:
+            raise InputError(f"{place}: column {column} is a figure of the report: must have another name")
         if head.count(column) > 1:
             raise InputError(f"{place}: column {column or repr('')} is given {head.count(column)} times: must be once")
 
@@ -105,4 +121,4 @@ def _is_number(cell: str) -> bool:
         float(cell)
     except ValueError:
         return False
-    return "_" not in cell
+    return cell.isascii() and "_" not in cell

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from os import PathLike, fspath
 
 from spdsim import theory
+from spdsim.errors import InputError
 from spdsim.evidence.sheet import Record, read_sheet
 
 NEW_TOKENS = 512
@@ -22,6 +23,19 @@ NUMBERS = COLUMNS[1:2] + COLUMNS[3:5] + COLUMNS[6:9]
 
 METHOD = "spd"
 """The method that can be predicted; rows of others are skipped."""
+
+USES = ("calibrate", "validate", "")
+"""What a line may be for."""
+
+RESERVED = (
+    "status", "predicted_wall_speedup", "interval", "error_fraction", "is_counted", "full_cycle_s", "refill_s",
+    "is_draft_bound", "beyond_evidence", "rule_wall_speedup", "rule_error_fraction",
+)  # fmt: skip
+"""What a validation says of a line beside its cells."""
+
+MOST_STAGES, MOST_DRAFT_LAYERS = 10_000, 1_000
+_LEAST_NUMBER, _MOST_NUMBER = 1e-6, 1e6
+"""Beyond these a figure is a slip, and arithmetic would overflow far beyond."""
 
 _ROUNDING = 0.005
 """Half of the last digit of a published speedup."""
@@ -55,7 +69,7 @@ class Row:
     @property
     def is_mean(self) -> bool:
         """Whether the line is a mean of the data sets."""
-        return self.dataset == "overall"
+        return self.dataset.lower() == "overall"
 
     @property
     def token_s(self) -> float:
@@ -82,8 +96,10 @@ def read_table(path: str | PathLike[str]) -> Table:
 
     Raises InputError, one line: file and line, column, value and rule.
     """
-    columns, records = read_sheet(path, COLUMNS)
-    return Table(fspath(path), columns, tuple((record, _row(record)) for record in records))
+    columns, records = read_sheet(path, COLUMNS, RESERVED)
+    table = Table(fspath(path), columns, tuple((record, _row(record)) for record in records))
+    _check_once(table)
+    return table
 
 
 def rejections(theoretical_speedup: float, stages: int, num_tokens: int = NEW_TOKENS) -> float:
@@ -100,21 +116,41 @@ def _row(record: Record) -> Row | None:
     # A number must be one in lines that are skipped, too: a slip of columns shows there first.
     for column in NUMBERS:
         record.optional_number(column)
-    if record.text("method") != METHOD:
+    if record.cells["use"] not in USES:
+        raise record.error("use", "must be calibrate, validate or empty")
+    if record.text("method").lower() != METHOD:
         return None
-    stages = record.whole("stages", 2)
-    speedup = record.number("theoretical_speedup", is_above=True)
+    stages = record.whole("stages", 2, MOST_STAGES)
+    speedup = _positive(record, "theoretical_speedup")
     _check_speedup(record, stages, speedup)
     wall = None
     if record.cells["wall_speedup"]:
-        wall = record.number("wall_speedup", is_above=True)
+        wall = _positive(record, "wall_speedup")
     return Row(
         place=record.place, model=record.text("model"), temperature=record.number("temperature"), stages=stages,
-        draft_layers=record.whole("draft_layers_or_steps", 1), dataset=record.text("dataset"),
-        baseline_tokens_per_s=record.number("baseline_tokens_per_s", is_above=True),
+        draft_layers=record.whole("draft_layers_or_steps", 1, MOST_DRAFT_LAYERS), dataset=record.text("dataset"),
+        baseline_tokens_per_s=_positive(record, "baseline_tokens_per_s"),
         theoretical_speedup=speedup, num_rejections=rejections(speedup, stages), wall_speedup=wall,
         use=record.cells["use"],
     )  # fmt: skip
+
+
+def _positive(record: Record, column: str) -> float:
+    value = record.number(column, is_above=True, most=_MOST_NUMBER)
+    if value < _LEAST_NUMBER:
+        raise record.error(column, f"must be at least {_LEAST_NUMBER:g}")
+    return value
+
+
+def _check_once(table: Table) -> None:
+    """Raise InputError for a configuration that two lines give."""
+    found: dict[tuple[object, ...], str] = {}
+    for row in table.rows:
+        key = (row.model.lower(), row.temperature, row.stages, row.draft_layers, row.dataset.lower())
+        if key in found:
+            rule = "must be another model, temperature, stages, draft layers or dataset"
+            raise InputError(f"{row.place}: gives the same configuration as {found[key]}: {rule}")
+        found[key] = row.place
 
 
 def _check_speedup(record: Record, stages: int, speedup: float) -> None:

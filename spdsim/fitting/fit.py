@@ -31,7 +31,16 @@ _FIRST = Parameters(stage_fixed_s=0.3e-3, profiler_factor=1.1, sampling_s=1e-3)
 _STEPS = Parameters(1e-5, 1e-3, 1e-5)
 """Where the search begins, and how far a finite difference reaches."""
 
-_MAX_ROUNDS, _CLOSE = 12, 1e-7
+_LEAST = Parameters(stage_fixed_s=0.0, profiler_factor=0.5, sampling_s=0.0)
+_MOST = Parameters(stage_fixed_s=1e3, profiler_factor=4.0, sampling_s=1e3)
+"""Where the search must stay. A cost may be held at nothing; a factor at either end fits nothing."""
+
+_FACTOR = Parameters._fields.index("profiler_factor")
+
+_MAX_ROUNDS, _CLOSE = 24, 1e-7
+_WORST_RESIDUAL, _WORST_SCATTER, _WORST_CONDITION = 0.7, 0.2, 1e10
+"""Beyond, what is left over is no scatter, and parameters cannot be told apart."""
+
 _ROUNDING_STD = 0.01 / sqrt(12.0)
 _LEAST_SCATTER = 1e-4
 
@@ -50,6 +59,7 @@ class Fit:
     """A fit: parameters, covariance of those that were fitted, what was left over.
 
     residuals: observed over fitted, less 1, one an observation. scatter_fraction: the common standard deviation.
+    held: parameters that the evidence would have below nothing, held there; they are not among `names`.
     """
 
     parameters: Parameters
@@ -63,6 +73,7 @@ class Fit:
     residuals: "Floats"
     scatter_fraction: float
     num_rounds: int
+    held: tuple[str, ...] = ()
 
     @property
     def estimates(self) -> tuple[Parameter, ...]:
@@ -79,7 +90,7 @@ def calibration_rows(rows: Sequence[Row]) -> tuple[Row, ...]:
 def fit_profile(rows: Sequence[Row], breakdowns: tuple[Breakdown, ...], source: str, where: str = "the table") -> Fit:
     """Return the fit to the calibration rows among `rows` and to `breakdowns`.
 
-    where: what holds the rows, for errors. Raises InputError where there is too little to fit.
+    where: what holds the rows, for errors. Raises InputError where there is too little to fit, or nothing fits it.
     """
     used = calibration_rows(rows)
     if all(row.is_sampled for row in used):
@@ -89,14 +100,15 @@ def fit_profile(rows: Sequence[Row], breakdowns: tuple[Breakdown, ...], source: 
         )
     if len(used) + len(breakdowns) < len(Parameters._fields) + 1:
         raise InputError(f"{where}: has {len(used)} rows to fit: must have at least 3")
-    return _Search(used, breakdowns, source).run()
+    with np.errstate(all="ignore"):
+        return _Search(used, breakdowns, source, where).run()
 
 
 class _Search:
     """The least-squares problem of one fit."""
 
-    def __init__(self, rows: tuple[Row, ...], breakdowns: tuple[Breakdown, ...], source: str) -> None:
-        self._rows, self._breakdowns, self._source = rows, breakdowns, source
+    def __init__(self, rows: tuple[Row, ...], breakdowns: tuple[Breakdown, ...], source: str, where: str) -> None:
+        self._rows, self._breakdowns, self._source, self._where = rows, breakdowns, source, where
         self._readings, self._reference = read_off(breakdowns), _reference(rows)
         is_fitted = (True, True, any(row.is_sampled for row in rows))
         self._free = [index for index, free in enumerate(is_fitted) if free]
@@ -106,26 +118,81 @@ class _Search:
         self._rounding = np.array([_rounding(row) for row in rows] + [0.0] * len(breakdowns))
 
     def run(self) -> Fit:
-        """Search until nothing moves any more."""
+        """Search until nothing moves any more. Raises InputError where nothing is found, or what is fits nothing."""
         parameters = _FIRST if len(self._free) == len(_FIRST) else _FIRST._replace(sampling_s=0.0)
         scatter, num_rounds, is_close = 0.01, 0, False
         while not is_close and num_rounds < _MAX_ROUNDS:
             num_rounds += 1
             residuals, slopes = self._linearised(parameters)
-            step, _ = _least_squares(residuals, slopes, self._variances(scatter))
+            step, _, _ = self._step(parameters, residuals, slopes, scatter)
             scatter = self._scatter(residuals - slopes @ step)
-            parameters = self._moved(parameters, step)
-            is_close = bool(np.all(np.abs(step) <= _CLOSE * np.abs(np.array(parameters)[self._free])))
+            before, parameters = parameters, self._moved(parameters, step)
+            moved = np.abs(np.array(parameters) - np.array(before))
+            is_close = bool(np.all(moved <= _CLOSE * np.abs(np.array(parameters))))
         residuals, slopes = self._linearised(parameters)
-        _, covariance = _least_squares(residuals, slopes, self._variances(scatter))
+        is_at_an_end = parameters[_FACTOR] in (_LEAST[_FACTOR], _MOST[_FACTOR])
+        is_far = not np.all(np.abs(residuals) <= _WORST_RESIDUAL)
+        if not is_close or is_at_an_end or is_far or not scatter <= _WORST_SCATTER:
+            raise self._no_fit(residuals)
+        _, covariance, held = self._step(parameters, residuals, slopes, scatter)
+        free = [index for index in self._free if index not in held]
         return Fit(
-            parameters, tuple(Parameters._fields[index] for index in self._free), covariance, self._readings,
+            parameters, tuple(Parameters._fields[index] for index in free), covariance, self._readings,
             self._reference, self._profile(parameters), self._rows, self._breakdowns, np.expm1(residuals),
-            scatter, num_rounds,
+            scatter, num_rounds, tuple(Parameters._fields[index] for index in held),
         )  # fmt: skip
 
+    def _step(
+        self, parameters: Parameters, residuals: "Floats", slopes: "Floats", scatter: float
+    ) -> "tuple[Floats, Floats, list[int]]":
+        """Return the least-squares step, the covariance of the parameters that may move, and which are held.
+
+        A parameter at its least that would go below is held there, and the others are fitted without it.
+        """
+        variances = self._variances(scatter)
+        step, covariance = self._solved(residuals, slopes, variances)
+        held = [
+            index
+            for index, change in zip(self._free, step.tolist(), strict=True)
+            if index != _FACTOR and parameters[index] <= _LEAST[index] and change < 0.0
+        ]
+        if held:
+            moving = [at for at, index in enumerate(self._free) if index not in held]
+            part, covariance = self._solved(residuals, slopes[:, moving], variances)
+            step = np.zeros(len(self._free))
+            step[moving] = part
+        return step, covariance, held
+
+    def _solved(self, residuals: "Floats", slopes: "Floats", variances: "Floats") -> "tuple[Floats, Floats]":
+        solved = _least_squares(residuals, slopes, variances)
+        if solved is None:
+            raise self._no_fit(residuals)
+        return solved
+
+    def _no_fit(self, residuals: "Floats") -> InputError:
+        """The error of evidence that does not go together: what fits worst, and what to look at."""
+        sizes = np.where(np.isfinite(residuals), np.abs(residuals), np.inf)
+        worst = int(np.argmax(sizes))
+        observed = float(np.exp(self._observed[worst]))
+        predicted = float(np.exp(self._observed[worst] - residuals[worst]))
+        if worst < len(self._rows):
+            row = self._rows[worst]
+            return InputError(
+                f"{row.place}: wall_speedup is {observed:g}: fits worst of evidence that does not go together, "
+                f"{predicted:.4g} would: check this row, and the units of the breakdown"
+            )
+        breakdown = self._breakdowns[worst - len(self._rows)]
+        return InputError(
+            f"{self._where}: does not go together with last_stage_forward of {breakdown.stages} stages, "
+            f"{1e3 * observed:.4g} ms, where {1e3 * predicted:.4g} ms would fit: check the breakdown's units and the "
+            "rows' baselines"
+        )
+
     def _profile(self, parameters: Parameters) -> Profile:
-        return profile_of(parameters, self._readings, self._reference, self._source)
+        try:
+            return profile_of(parameters, self._readings, self._reference, self._source)
+        except InputError as error:
+            raise InputError(f"{self._where}: {error}") from None
 
     def _modelled(self, parameters: Parameters) -> "Floats":
         """Logarithms of what the parameters give for every observation."""
@@ -148,7 +215,7 @@ class _Search:
     def _moved(self, parameters: Parameters, step: "Floats") -> Parameters:
         values = list(parameters)
         for index, change in zip(self._free, step.tolist(), strict=True):
-            values[index] += change
+            values[index] = min(max(values[index] + change, _LEAST[index]), _MOST[index])
         return Parameters(*values)
 
     def _variances(self, scatter: float) -> "Floats":
@@ -173,11 +240,15 @@ def _rounding(row: Row) -> float:
     return sqrt(walls**2 + (_ROUNDING_STD / row.theoretical_speedup) ** 2)
 
 
-def _least_squares(residuals: "Floats", slopes: "Floats", variances: "Floats") -> "tuple[Floats, Floats]":
-    """Return the weighted least-squares step and the covariance of its parameters."""
+def _least_squares(residuals: "Floats", slopes: "Floats", variances: "Floats") -> "tuple[Floats, Floats] | None":
+    """Return the weighted least-squares step and the covariance of its parameters; None where they are not told."""
     # In units in which the columns are alike: seconds and a factor differ by three orders of magnitude.
     scale = np.sqrt((slopes**2 / variances[:, None]).sum(axis=0))
+    if not (np.all(np.isfinite(residuals)) and np.all(np.isfinite(scale)) and np.all(scale > 0.0)):
+        return None
     weighted = slopes / np.sqrt(variances)[:, None] / scale
+    if not np.linalg.cond(weighted.T @ weighted) < _WORST_CONDITION:
+        return None
     step = np.linalg.lstsq(weighted, residuals / np.sqrt(variances), rcond=None)[0] / scale
     covariance = np.linalg.pinv(weighted.T @ weighted) / np.outer(scale, scale)
     return np.asarray(step), np.asarray(covariance)

@@ -5,10 +5,12 @@ draft's fixed part) falls back to what one tells: no growth, a draft proportiona
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
+from spdsim.errors import InputError
 from spdsim.evidence import Breakdown, Row
-from spdsim.fitting.fit import Fit, calibration_rows, fit_profile
+from spdsim.fitting.fit import CALIBRATE, Fit, calibration_rows, fit_profile
 from spdsim.prediction import Predictor
 
 
@@ -16,13 +18,19 @@ from spdsim.prediction import Predictor
 class LeftOut:
     """What a fit without one number of stages says of its rows.
 
-    errors: predicted over published, less 1, of the rows with evidence. no_evidence: the same of the rows whose
-    sampling no other configuration was measured with; they are predicted without its cost.
+    errors: predicted over published, less 1, of the rows with evidence, whatever their use. no_evidence: the same of
+    the rows whose sampling no other configuration was measured with; they are predicted without its cost.
     """
 
     stages: int
     errors: tuple[tuple[Row, float], ...]
     no_evidence: tuple[tuple[Row, float], ...]
+
+    @property
+    def calibration_error(self) -> float | None:
+        """Mean error of the calibration rows, all that a profile may know; None where there are none."""
+        errors = [error for row, error in self.errors if row.use == CALIBRATE]
+        return sum(errors) / len(errors) if errors else None
 
     @property
     def mean_absolute_error(self) -> float:
@@ -52,8 +60,10 @@ def leave_one_out(
     for number, stages in enumerate(known if len(known) > 1 else ()):
         if progress is not None:
             progress(number, len(known))
-        found.append(_without(stages, rows, breakdowns, source, where))
-    return tuple(found)
+        # The others alone may be too little to fit: then nothing is known of this one.
+        with suppress(InputError):
+            found.append(_without(stages, rows, breakdowns, source, where))
+    return tuple(out for out in found if out.errors)
 
 
 def _without(stages: int, rows: Sequence[Row], breakdowns: tuple[Breakdown, ...], source: str, where: str) -> LeftOut:
@@ -61,13 +71,23 @@ def _without(stages: int, rows: Sequence[Row], breakdowns: tuple[Breakdown, ...]
     fit = fit_profile([row for row in rows if row.stages != stages], kept, source, where)
     predictor = Predictor(fit.profile)
     measured = [row for row in rows if row.stages == stages and not row.is_mean]
-    errors = [(row, predictor.speedup(row) / row.wall_speedup - 1.0) for row in measured if row.wall_speedup]
+    errors = [(row, error) for row in measured if (error := _error(predictor, row)) is not None]
     knows_sampling = _knows_sampling(fit)
     return LeftOut(
         stages,
         tuple((row, error) for row, error in errors if knows_sampling or not row.is_sampled),
         tuple((row, error) for row, error in errors if row.is_sampled and not knows_sampling),
     )
+
+
+def _error(predictor: Predictor, row: Row) -> float | None:
+    """Predicted over published, less 1; None for a row that cannot be predicted: the fit must not depend on it."""
+    if row.wall_speedup is None:
+        return None
+    try:
+        return predictor.speedup(row) / row.wall_speedup - 1.0
+    except InputError:
+        return None
 
 
 def _knows_sampling(fit: Fit) -> bool:

@@ -2,10 +2,11 @@
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from spdsim.errors import InputError
 from spdsim.fitting.reading import Readings
 from spdsim.prediction import Case
 from spdsim.scenario.profile import Profile
-from spdsim.scenario.profile_file import figure
+from spdsim.scenario.profile_file import figure, made_profile
 
 if TYPE_CHECKING:
     from typing import Any
@@ -30,13 +31,21 @@ class Parameters(NamedTuple):
 
 
 def profile_of(parameters: Parameters, readings: Readings, reference: Case, source: str) -> Profile:
-    """Return the profile, with the layers of the reference's baseline: (token - LM head) / layers."""
+    """Return the profile, with the layers of the reference's baseline: (token - LM head) / layers.
+
+    Raises InputError where the evidence and the parameters make no profile.
+    """
     factor = parameters.profiler_factor
     verify_s = readings.verify_s / factor
     sampling_s = max(0.0, parameters.sampling_s)
     layer_s = (reference.token_s - verify_s) / reference.model.num_layers
+    if layer_s <= 0.0:
+        raise InputError(
+            f"verify of the breakdown takes {1e3 * verify_s:.4g} ms: must be less than a token in plain decoding, "
+            f"{1e3 * reference.token_s:.4g} ms by the rows' baselines"
+        )
     # Plain decoding pays no such thing, so it is no part of a pass: a stage pays it when it is told what to run.
-    told = {"post_s": 0.0, "transit_s": readings.broadcast_s, "receive_s": max(0.0, parameters.stage_fixed_s)}
+    told = {"post_s": 0.0, "transit_s": 0.0, "receive_s": max(0.0, parameters.stage_fixed_s)}
     data: dict[str, Any] = {
         "origin": "published",
         "source": source,
@@ -64,7 +73,7 @@ def profile_of(parameters: Parameters, readings: Readings, reference: Case, sour
             "verdict": told,
         },
     }  # fmt: skip
-    return Profile.model_validate(data)
+    return made_profile(data)
 
 
 def profiled_forward_s(parameters: Parameters, profile: Profile, layers: float) -> float:

@@ -1,5 +1,7 @@
 """A profile as the text of its file: the figures with their origin and error beside them, then what backs them."""
 
+import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -8,6 +10,10 @@ from spdsim.scenario.profile import Profile
 
 _DIGITS = 6
 _WIDTH = 118
+
+_PLAIN = re.compile(r"[A-Za-z]([\w ()./+-]*[\w()./+-])?", re.ASCII)
+_WORDS = ("y", "n", "yes", "no", "on", "off", "true", "false", "null")
+"""What is plain in YAML, and the words that would be read as something else."""
 
 
 def profile_text(profile: Profile, head: str) -> str:
@@ -18,7 +24,7 @@ def profile_text(profile: Profile, head: str) -> str:
     data = profile.model_dump(mode="json", exclude_defaults=True, exclude={"figures", "backing", "range"})
     lines = [f"# {line}".rstrip() for line in head.splitlines()]
     lines += ["format: spd-profile", f"version: {profile.version}", f"origin: {profile.origin}"]
-    lines += [f"source: {_scalar(profile.source)}", ""]
+    lines += [f"source: {_quoted(profile.source)}", ""]
     figures = {key: value for key, value in data.items() if key not in ("format", "version", "origin", "source")}
     lines += _figures(profile, figures, ())
     lines += ["", "# Where the figures were measured.", "range:"]
@@ -80,5 +86,15 @@ def _flat(value: Any) -> str:
 def _scalar(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.{_DIGITS}g}"
-    text = str(value)
-    return f'"{text}"' if isinstance(value, str) and any(sign in text for sign in ",:#{}[]") else text
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return _quoted(value) if isinstance(value, str) and not _is_plain(value) else str(value)
+
+
+def _is_plain(text: str) -> bool:
+    """Whether YAML reads the text as itself without quotes."""
+    return bool(_PLAIN.fullmatch(text)) and text.lower() not in _WORDS
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)

@@ -1,9 +1,12 @@
 """What is read off the cycle breakdowns, without a fit: the costs of control, of messages and of the draft.
 
+The broadcast is control, too: the draft rank pays it itself, so it is part of the draft's own loop.
+
 Growth with the ranks is known from two breakdowns, which differ in ranks and in nodes at once: half of it is
 taken as per rank, half as per node. From one breakdown nothing grows, and a draft is proportional to its layers.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -19,7 +22,11 @@ _NUM_FEATURES = len(ANCHORS) - 1
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """Seconds as the breakdowns have them. What computes (the draft's layers, verify) is still profiled."""
+    """Seconds as the breakdowns have them. What computes (the draft's layers, verify) is still profiled.
+
+    drafts: a breakdown each, its draft module's layers, the rows of its draft (one for each stage, and the new
+    token's), and the seconds of pdm_forward.
+    """
 
     draft_layer_s: float
     draft_layers_fixed_s: float
@@ -31,15 +38,15 @@ class Readings:
     control_per_node_s: float
     growth_per_worker_s: float
     growth_per_node_s: float
-    broadcast_s: float
     hidden_post_s: float
     hidden_inter_node_post_s: float
     feature_receive_s: float
+    drafts: tuple[tuple[int, int, float], ...]
 
 
 def read_off(breakdowns: tuple[Breakdown, ...]) -> Readings:
     """Return what the breakdowns say. growth_per_worker_s, growth_per_node_s: all of the growth, as either."""
-    layer_s, layers_fixed_s = _line([(b.draft_layers, b["pdm_forward"]) for b in breakdowns])
+    layer_s, layers_fixed_s = line([(b.draft_layers, b["pdm_forward"]) for b in breakdowns])
     low, high = breakdowns[0], breakdowns[-1]
     growth_s = _control_s(high) - _control_s(low)
     workers, nodes = high.stages - low.stages, _nodes(high) - _nodes(low)
@@ -50,13 +57,14 @@ def read_off(breakdowns: tuple[Breakdown, ...]) -> Readings:
     return Readings(
         draft_layer_s=layer_s, draft_layers_fixed_s=layers_fixed_s, post_recv_s=_mean(breakdowns, "post_recv"),
         verify_s=_mean(breakdowns, "verify"), commit_s=_mean(breakdowns, "driver_update"),
-        control_s=_control_s(low) - per_worker_s * (low.stages + 1) - per_node_s * (_nodes(low) - 1),
+        control_s=_mean(breakdowns, "ctrl_broadcast") + _control_s(low)
+        - per_worker_s * (low.stages + 1) - per_node_s * (_nodes(low) - 1),
         control_per_worker_s=per_worker_s, control_per_node_s=per_node_s,
         growth_per_worker_s=all_worker_s, growth_per_node_s=all_node_s,
-        broadcast_s=_mean(breakdowns, "ctrl_broadcast"),
         hidden_post_s=_mean(intra or inter, "send_hidden"),
         hidden_inter_node_post_s=_mean(inter or intra, "send_hidden"),
         feature_receive_s=_mean(breakdowns, "recv_features") / _NUM_FEATURES,
+        drafts=tuple((b.draft_layers, b.stages + 1, b["pdm_forward"]) for b in breakdowns),
     )  # fmt: skip
 
 
@@ -73,7 +81,7 @@ def _mean(breakdowns: "tuple[Breakdown, ...] | list[Breakdown]", phase: str) -> 
     return sum(breakdown[phase] for breakdown in breakdowns) / len(breakdowns)
 
 
-def _line(points: list[tuple[int, float]]) -> tuple[float, float]:
+def line(points: Sequence[tuple[int, float]]) -> tuple[float, float]:
     """Return slope and intercept through the points; through zero where they lie at one place."""
     mean_x, mean_y = (sum(values) / len(points) for values in zip(*points, strict=True))
     spread = sum((x - mean_x) ** 2 for x, _ in points)

@@ -13,7 +13,7 @@ from spdsim.errors import InputError
 from spdsim.scenario import Scenario
 from spdsim.scenario.build import build_scenario
 from spdsim.scenario.profile import Profile
-from spdsim.scenario.profile_file import figure, with_figures
+from spdsim.scenario.profile_file import MOST_S, figure, with_figures
 from spdsim.scenario.target import TargetModel
 from spdsim.timing.profile import verify_duration
 
@@ -57,7 +57,14 @@ def scaled_profile(case: Case, profile: Profile) -> Profile:
     own_s, written_s = layer_s(case, profile), figure(profile, "forward_per_layer")
     changed = {"forward_per_layer": own_s}
     if profile.draft_per_layer is not None:
-        changed["draft_per_layer"] = figure(profile, "draft_per_layer") * own_s / written_s
+        draft_s = figure(profile, "draft_per_layer")
+        # Parted so that nothing overflows: both are at most a million seconds.
+        if not written_s > 0.0 or draft_s * own_s > MOST_S * written_s:
+            raise InputError(
+                f"forward_per_layer is {written_s:g}: must be more, for a draft layer of {draft_s:g} s "
+                f"follows the baseline as a layer of {own_s:g} s does"
+            )
+        changed["draft_per_layer"] = draft_s * (own_s / written_s)
     return with_figures(profile, changed)
 
 

@@ -61,6 +61,8 @@ def _parameters(fit: Fit, look: Look) -> Table:
     for parameter in fit.estimates:
         name, factor, unit, meaning = _MEANINGS[parameter.name]
         error = "no evidence" if parameter.std is None else f"{factor * parameter.std:.3f} {unit}"
+        if parameter.name in fit.held:
+            error = "held at least"
         table.add_row(name, f"{factor * parameter.value:.3f} {unit}", error, meaning)
     return table
 

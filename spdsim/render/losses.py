@@ -11,6 +11,9 @@ from spdsim.render.words import HINTS, STEPS
 _LEAST_FACTOR = 1e-4
 """A step that changes the speedup by less is neither a gain nor a loss: it is rounding."""
 
+_NEXT_FACTOR = 0.97
+"""After rejections, which every machine has, a loss below it is named too."""
+
 _LEAST_CHANGE = 5e-5
 """A change of the time per token that would be printed as 0.00 %."""
 
@@ -41,15 +44,23 @@ def waterfall(report: Report, width: int, look: Look) -> Group:
 
 
 def largest_loss(report: Report, look: Look) -> str:
-    """Return one sentence that names the largest loss and one that says what would change it."""
+    """Return one sentence that names the largest loss and one that says what would change it.
+
+    Where rejections are the largest, a third one names the largest loss after them, unless it is small.
+    """
     if report.num_stages == 1:
         return "One stage is plain decoding: there is nothing to gain and nothing to lose."
     losses = [step for step in report.waterfall if step.factor < 1 - _LEAST_FACTOR]
     if not losses:
         return "Nothing is lost: every step keeps the speedup or adds to it."
-    worst = min(losses, key=lambda step: step.factor)
-    name, hint = STEPS.get(worst.step, worst.step), HINTS.get(worst.step, "")
-    return f"Largest loss: {name} ({_factor(worst, look)}). {hint}".rstrip()
+    worst, *others = sorted(losses, key=lambda step: step.factor)
+    told = f"Largest loss: {_named(worst, look)}. {HINTS.get(worst.step, '')}".rstrip()
+    is_next_told = worst.step == "rejections" and others and others[0].factor < _NEXT_FACTOR
+    return f"{told} After it: {_named(others[0], look)}." if is_next_told else told
+
+
+def _named(step: WaterfallStep, look: Look) -> str:
+    return f"{STEPS.get(step.step, step.step)} ({_factor(step, look)})"
 
 
 def _factor(step: WaterfallStep, look: Look) -> str:

@@ -39,7 +39,7 @@ def _parts(found: Validation, look: Look) -> Iterator[RenderableType]:
     for use in dict.fromkeys(line.row.use for line in found.lines if line.row is not None):
         lines = [line for line in found.lines if line.row is not None and line.row.use == use]
         yield from heading(_title(use), look)
-        yield _rows(lines, look)
+        yield _rows(lines, look, has_intervals=found.has_intervals)
     if notes := _notes(found):
         yield Text(notes, look.style("dim"))
     if found.groups:
@@ -57,7 +57,8 @@ def _headline(found: Validation, look: Look) -> Text:
     if group is None:
         return Text("No grade: no row has a wall speedup to compare with.", look.style("bold"))
     steps = ", ".join(f"{grade} up to {100 * most:g} %" for most, grade in GRADES)
-    of = "all rows" if group.by == "all" else f"the {group.value} rows"
+    rows = "row" if group.num_rows == 1 else "rows"
+    of = f"the {group.num_rows} {rows}" if group.by == "all" else f"the {group.num_rows} {group.value} {rows}"
     return Text.assemble(
         (f"Grade {found.grade}", look.style("bold")),
         f": mean absolute error {100 * group.mean_absolute_error:.1f} % of {of}",
@@ -86,7 +87,7 @@ def _title(use: str) -> str:
             return f"Rows marked {use}" if use else "Rows without a mark"
 
 
-def _rows(lines: Sequence[Line], look: Look) -> Table:
+def _rows(lines: Sequence[Line], look: Look, *, has_intervals: bool) -> Table:
     table = plain_table(
         look, ("model", "T", "n", "L_s", "data set", "published", "predicted", "95 % interval", "error"), 5
     )
@@ -97,10 +98,11 @@ def _rows(lines: Sequence[Line], look: Look) -> Table:
         published = look.none if row.wall_speedup is None else f"{row.wall_speedup:.2f}"
         # Means of other rows are shown, but they do not count.
         error = f"({signed(line.error, look)})" if line.error is not None and row.is_mean else signed(line.error, look)
+        interval = f"{prediction.low:.2f} to {prediction.high:.2f}" if has_intervals else look.none
         mark = "*" if prediction.outside else ""
         table.add_row(
             row.model, f"{row.temperature:g}", str(row.stages), str(row.draft_layers), row.dataset, published,
-            f"{prediction.wall_speedup:.2f}{mark or ' '}", f"{prediction.low:.2f} to {prediction.high:.2f}", error,
+            f"{prediction.wall_speedup:.2f}{mark or ' '}", interval, error,
             style=look.style("dim") if row.is_mean else None,
         )  # fmt: skip
     return table
@@ -117,6 +119,8 @@ def _groups(found: Validation, look: Look) -> Table:
         table.add_row(name, str(group.num_rows), *cells)
     layer_ms, cycle_ms = 1e3 * RULE_LAYER_S, 1e3 * RULE_CYCLE_S
     table.caption = f"One-line rule: every cycle takes {layer_ms:g} ms a layer of a stage and {cycle_ms:g} ms more."
+    if found.is_rule_nearer:
+        table.caption += " It is nearer than the profile: hence grade D."
     table.caption_justify, table.caption_style = "left", look.style("dim")
     return table
 

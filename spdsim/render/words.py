@@ -15,7 +15,7 @@ STEPS: Mapping[str, str] = {
 """The waterfall's steps."""
 
 HINTS: Mapping[str, str] = {
-    "rejections": "A draft module that is accepted more often, or fewer stages to refill, would help most.",
+    "rejections": "A draft module that is accepted more often would help most.",
     "lm_head_off_stages": "The LM head takes longer on the stages than in plain decoding: look at its time.",
     "imbalance": "Cut the layers so that all stages take the same time.",
     "draft": "The stages wait for the draft: make the draft module faster, or the stages fewer and longer.",

@@ -5,12 +5,25 @@ A figure is named by its dotted key, such as `control.per_node_s` or `forward_fi
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
-from spdsim.scenario.fields import Count, Fraction, Part, Positive, Seconds
+from spdsim.scenario.fields import Count, Part, Positive, Seconds
 
 Change = Annotated[float, Field(strict=True, ge=-1e6, le=1e6)]
-Between = tuple[Count, Count]
+MOST_SCATTER = 0.5
+"""A profile that is further off says nothing."""
+
+Scatter = Annotated[float, Field(strict=True, gt=0, le=MOST_SCATTER)]
+
+
+def _ordered(span: tuple[float, float]) -> tuple[float, float]:
+    if span[0] > span[1]:
+        raise PydanticCustomError("not_ordered", "must be the least, then the most")
+    return span
+
+
+Between = Annotated[tuple[Count, Count], AfterValidator(_ordered)]
 
 
 class Uncertainty(Part):
@@ -25,6 +38,11 @@ class Alternative(Part):
 
     says: str = Field(description="What would then be so, in words.")
     figures: Annotated[dict[str, Seconds], Field(min_length=1)] = Field(description="What each figure would be.")
+    draft_per_row_s: Seconds | None = Field(
+        default=None,
+        description="What a draft would take besides for each of its rows, one more than there are stages; "
+        "`spdsim validate` looks at it.",
+    )
 
 
 class Range(Part):
@@ -36,9 +54,15 @@ class Range(Part):
         default=None, description="Numbers of stages that were measured with sampling; an empty list: none was."
     )
     draft_layers: Between | None = Field(default=None, description="Fewest and most layers of the draft module.")
+    drafts: tuple[tuple[Count, Count], ...] | None = Field(
+        default=None, description="Stages and draft layers, a pair for each draft that was timed; an empty list: none."
+    )
+    even_cuts: bool | None = Field(
+        default=None, description="Whether all stages had the same number of layers wherever it was measured."
+    )
     nodes: Between | None = Field(default=None, description="Fewest and most nodes.")
     launch: tuple[str, ...] | None = Field(default=None, description="Ways of launching.")
-    plain_token_s: tuple[Positive, Positive] | None = Field(
+    plain_token_s: Annotated[tuple[Positive, Positive], AfterValidator(_ordered)] | None = Field(
         default=None, description="Least and most seconds of a token in plain decoding on one device."
     )
 
@@ -46,10 +70,10 @@ class Range(Part):
 class Backing(Part):
     """What the figures of a profile rest on."""
 
-    scatter_fraction: Fraction | None = Field(
+    scatter_fraction: Scatter | None = Field(
         default=None, description="Standard deviation of a measurement around the profile, within its range."
     )
-    unseen_fraction: Fraction | None = Field(
+    unseen_fraction: Scatter | None = Field(
         default=None, description="The same for a configuration that the fit did not see."
     )
     uncertainty: tuple[Uncertainty, ...] = Field(default=(), description="Independent errors of the figures.")

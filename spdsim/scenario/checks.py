@@ -1,16 +1,19 @@
 """The rules that join several keys of a scenario."""
 
 from collections.abc import Iterator
+from difflib import get_close_matches
 from itertools import pairwise
 
 from spdsim.scenario.acceptance import Replay
 from spdsim.scenario.durations import AnyTaskKind, takes_time
+from spdsim.scenario.hardware import Gpu, LinkFigures
 from spdsim.scenario.memory import device_bytes, devices_that_fit, fits, show_bytes, stages_that_fit
 from spdsim.scenario.model import Scenario
 from spdsim.scenario.placement import layout_of
 from spdsim.scenario.problems import Problem
 from spdsim.scenario.profile import Profile
-from spdsim.scenario.source import show
+from spdsim.scenario.profile_file import figure
+from spdsim.scenario.source import KeyPath, show
 from spdsim.scenario.target_checks import model_problems
 from spdsim.scenario.times import ProfileTimes, Roofline
 from spdsim.scenario.workload import UniformLength
@@ -18,7 +21,7 @@ from spdsim.scenario.workload import UniformLength
 
 def check(scenario: Scenario) -> list[Problem]:
     """Return what is wrong; later rules are only asked where the earlier ones hold."""
-    for rules in (_model, _cut, _draft, _rest, _devices, _times, _links, _memory):
+    for rules in (_model, _cut, _draft, _rest, _devices, _times, _links, _origins, _memory):
         if problems := list(rules(scenario)):
             return problems
     return []
@@ -142,6 +145,51 @@ def _links(scenario: Scenario) -> Iterator[Problem]:
         yield Problem(("links", "intra_node"), "is missing", "must be given for several devices in a node")
     if count > per_node and scenario.links.inter_node is None:
         yield Problem(("links", "inter_node"), "is missing", "must be given for several nodes")
+
+
+def _origins(scenario: Scenario) -> Iterator[Problem]:
+    """An origin that is said of no figure would be lost without a word."""
+    links = scenario.links
+    parts: list[tuple[KeyPath, Gpu | LinkFigures | Roofline | None]] = [
+        (("devices", "gpu"), scenario.devices.gpu),
+        (("links", "intra_node"), links.intra_node),
+        (("links", "inter_node"), links.inter_node),
+    ]
+    match scenario.timing:
+        case Roofline() as roofline:
+            parts.append((("timing",), roofline))
+        case ProfileTimes(profile=profile):
+            yield from _named_figures(profile)
+    for path, part in parts:
+        if part is not None:
+            yield from _provenance(path, part)
+
+
+def _provenance(path: KeyPath, part: Gpu | LinkFigures | Roofline) -> Iterator[Problem]:
+    figures = [key for key in type(part).model_fields if key not in ("base", "name", "kind", "provenance")]
+    for key in part.provenance:
+        here = (*path, "provenance", key)
+        if key not in figures:
+            close = get_close_matches(key, figures, 1)
+            rule = f"did you mean {close[0]}?" if close else f"must be one of {', '.join(figures)}"
+            yield Problem(here, "is the origin of no figure", rule)
+        elif key not in part.model_fields_set or getattr(part, key) is None:
+            yield Problem(here, "is given for a figure that is not", "give the figure too")
+
+
+def _named_figures(profile: Profile) -> Iterator[Problem]:
+    """What a profile says of its own figures must be said of figures that it has."""
+    at, backing = ("timing", "profile"), profile.backing
+    named: list[KeyPath] = [(*at, "figures", key) for key in profile.figures]
+    for index, error in enumerate(backing.uncertainty):
+        named += [(*at, "backing", "uncertainty", index, "shifts", key) for key in error.shifts]
+    for index, other in enumerate(backing.alternatives):
+        named += [(*at, "backing", "alternatives", index, "figures", key) for key in other.figures]
+    for path in named:
+        try:
+            figure(profile, str(path[-1]))
+        except KeyError:
+            yield Problem(path, "is no figure of this profile", "must be the dotted key of a number in it")
 
 
 def _memory(scenario: Scenario) -> Iterator[Problem]:

@@ -6,6 +6,7 @@ A duration is a number of seconds or a mapping with a `kind`. Knows nothing of s
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, Tag
+from pydantic_core import PydanticCustomError
 
 from spdsim import distributions
 from spdsim.distributions import Distribution
@@ -54,6 +55,9 @@ class EmpiricalDraw(Part):
 
 
 def _as_mapping(written: Any) -> Any:
+    if isinstance(written, str):
+        # "0.5 ms" has a unit, and units are in the keys.
+        raise PydanticCustomError("text_for_seconds", "must be a number of seconds, or a mapping with a `kind`")
     return {"kind": "constant", "mean_s": written} if is_number(written) else written
 
 

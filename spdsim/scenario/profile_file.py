@@ -6,13 +6,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from spdsim.errors import ScenarioError
+from spdsim.errors import InputError, ScenarioError
 from spdsim.scenario.fields import Part
 from spdsim.scenario.files import PROFILE, read_profile
 from spdsim.scenario.problems import from_pydantic, report
 from spdsim.scenario.profile import Profile
 from spdsim.scenario.source import Source
 from spdsim.scenario.times import ProfileTimes
+
+MOST_S = 1e6
+"""The most seconds that a figure may have."""
 
 
 class _InScenario(Part):
@@ -42,6 +45,16 @@ def load_profile(path: str | PathLike[str]) -> Profile:
     return profile
 
 
+def made_profile(data: Mapping[str, Any]) -> Profile:
+    """Return the profile that a fit has made. Raises InputError, one line, for a figure out of its range."""
+    try:
+        return Profile.model_validate(data)
+    except ValidationError as error:
+        key = ".".join(str(word) for word in error.errors()[0]["loc"] if not str(word).startswith("@"))
+        raise InputError(f"the evidence gives a profile that cannot be: {key} is out of its range: "
+                         "check the units of the breakdown and of the baselines") from None  # fmt: skip
+
+
 def figure(profile: Profile, key: str) -> float:
     """Return the number at a dotted key: seconds, the mean of a duration that is drawn.
 
@@ -59,7 +72,7 @@ def figure(profile: Profile, key: str) -> float:
 
 
 def with_figures(profile: Profile, figures: Mapping[str, float]) -> Profile:
-    """Return the profile with the numbers at some dotted keys changed; none below zero.
+    """Return the profile with the numbers at some dotted keys changed; none below zero or beyond a million seconds.
 
     A duration that is drawn becomes the constant. Raises KeyError where there is no such key.
     """
@@ -69,7 +82,7 @@ def with_figures(profile: Profile, figures: Mapping[str, float]) -> Profile:
         node = data
         for word in parents:
             node = node.setdefault(word, {})
-        node[last] = max(0.0, value)
+        node[last] = min(max(0.0, value), MOST_S)
     return Profile.model_validate(data)
 
 

@@ -14,6 +14,7 @@ from spdsim.scenario.target import TargetModel, expand_model
 from spdsim.shapes.huggingface import shape_of
 
 CONFIG = "config.json"
+_CHANGED = " as the scenario says"
 
 
 def load_model(written: str) -> TargetModel:
@@ -80,7 +81,17 @@ def read_shape(file: Path) -> dict[str, Any]:
     except ScenarioError as error:
         raise ScenarioError(f"{file}: {error}") from None
     name = _name(config, file)
-    return {"name": name, "origin": "published", "source": f"{name}, {file.name}", **shape}
+    # Whoever wrote the file may have changed it: only an entry of the catalogue is known to be as it was published.
+    return {"name": name, "origin": "assumed", "source": f"given in {name}/{file.name}", **shape}
+
+
+def source_and_changes(model: TargetModel) -> tuple[str, tuple[str, ...]]:
+    """Return where a shape comes from, and the keys that the scenario changed (`with_changes` wrote them there)."""
+    source, separator, changes = model.source.rpartition("; ")
+    keys = tuple(changes.removesuffix(_CHANGED).split(", ")) if changes.endswith(_CHANGED) else ()
+    if not separator or not keys or not all(key in TargetModel.model_fields for key in keys):
+        return model.source, ()
+    return source, keys
 
 
 def _name(config: dict[str, Any], file: Path) -> str:

@@ -3,29 +3,109 @@
 from collections.abc import Container, Iterator, Mapping
 
 from spdsim.machine import Origin
+from spdsim.scenario.durations import MessageTime
 from spdsim.scenario.hardware import Gpu, LinkFigures, Provenance
 from spdsim.scenario.model import Scenario
-from spdsim.scenario.placement import place
+from spdsim.scenario.placement import layout_of, place
+from spdsim.scenario.profile import Profile
+from spdsim.scenario.target import TargetModel
+from spdsim.scenario.target_files import source_and_changes
 from spdsim.scenario.times import ProfileTimes, Roofline, resolve
+from spdsim.schedules.ops import Payload
+from spdsim.timing.needs import needs_of
 
 _GIVEN = Provenance(origin="assumed", source="given in the scenario")
 _DEFAULT = Provenance(origin="assumed", source="0, since the scenario does not say")
+_WIDE_BITS = 16
+"""Bits of a weight from which a matrix product is one of those in the published tables."""
+
+_NO_FIGURES = ("format", "version", "origin", "source", "figures", "backing", "range")
+"""What a profile says beside its durations."""
+
+Crossing = tuple[Payload, bool]
+"""A payload that crosses a link, and whether this is one between nodes."""
 
 
 def origins_of(scenario: Scenario) -> Iterator[Origin]:
     """Yield the origin of each figure that the machine rests on."""
     yield Origin("acceptance", scenario.acceptance.origin, scenario.acceptance.source)
-    yield Origin(f"model ({scenario.model.name})", scenario.model.origin, scenario.model.source or _GIVEN.source)
+    yield from _model(scenario.model)
+    crossings = _crossings(scenario)
     match scenario.timing:
         case ProfileTimes(profile=profile):
-            yield Origin("profile", profile.origin, profile.source)
+            yield from _profile(scenario, profile, crossings)
         case Roofline() as roofline:
             full = resolve(roofline, scenario.devices.gpu, scenario.runtime.launch)
             yield from _figures("gpu", scenario.devices.gpu, ("bandwidth_bytes_per_s", "flops_per_s"))
             given = roofline.model_fields_set | full.provenance.keys()
             yield from _listed("timing", tuple(_roofline_keys(scenario)), full.provenance, given)
-    for name, link in _links(scenario):
-        yield from _figures(f"links.{name}", link, ("latency_s", "bandwidth_bytes_per_s", "post_s", "receive_s"))
+            if scenario.model.weight_bits is not None and scenario.model.weight_bits < _WIDE_BITS:
+                what = "timing bandwidth_fraction of quantised weights"
+                yield Origin(what, "assumed", "as that of 16-bit weights")
+    links = (("intra_node", scenario.links.intra_node), ("inter_node", scenario.links.inter_node))
+    for name, link in links:
+        if link is not None:
+            keys = _link_keys(scenario, {cross for cross in crossings if cross[1] == (name == "inter_node")})
+            yield from _figures(f"links.{name}", link, keys)
+
+
+def _model(model: TargetModel) -> Iterator[Origin]:
+    """Yield the shape's origin, and apart from it the keys that the scenario changed."""
+    source, changed = source_and_changes(model)
+    yield Origin(f"model ({model.name})", model.origin, source or _GIVEN.source)
+    for key in changed:
+        yield Origin(f"model ({model.name}) {key}", _GIVEN.origin, _GIVEN.source)
+
+
+def _profile(scenario: Scenario, profile: Profile, crossings: set[Crossing]) -> Iterator[Origin]:
+    """Yield the figures of a profile that have an origin of their own, then what the profile says of the others."""
+    written = [key for key in _profile_keys(profile) if _is_used(scenario, key, crossings)]
+    own = {key: known for key, known in profile.figures.items() if _is_used(scenario, key, crossings)}
+    for key, known in own.items():
+        yield Origin(f"profile {key}", known.origin, known.source)
+    if not own:
+        yield Origin("profile", profile.origin, profile.source)
+    elif not all(any(_is_within(named, key) for named in own) for key in written):
+        yield Origin("profile, other figures", profile.origin, profile.source)
+
+
+def _is_within(inner: str, outer: str) -> bool:
+    """Whether a dotted key is another one, or below it."""
+    return inner == outer or inner.startswith(f"{outer}.")
+
+
+def _profile_keys(profile: Profile) -> Iterator[str]:
+    """Yield the dotted keys of the figures that a profile gives."""
+    for key in sorted(profile.model_fields_set.difference(_NO_FIGURES, ("control", "messages"))):
+        if getattr(profile, key) is not None:
+            yield key
+    yield from (f"control.{key}" for key in sorted(profile.control.model_fields_set))
+    for payload in sorted(profile.messages.model_fields_set):
+        of_payload = getattr(profile.messages, payload)
+        for key in sorted(of_payload.model_fields_set):
+            if getattr(of_payload, key) is not None:
+                yield f"messages.{payload}.{key}"
+
+
+def _is_used(scenario: Scenario, key: str, crossings: set[Crossing]) -> bool:
+    """Whether some task or message of the scenario rests on a profile's figure."""
+    first, *others = key.split(".")
+    has_draft = scenario.partition.stages > 1
+    is_sharded = has_draft and scenario.partition.lm_head == "sharded"
+    match first:
+        case "draft" | "draft_per_layer" | "draft_fixed" | "draft_prefill" | "rollback" | "control":
+            return has_draft
+        case "draft_sampling":
+            return has_draft and scenario.runtime.sampling == "sampled"
+        case "verify_sampling":
+            return scenario.runtime.sampling == "sampled"
+        case "verify_shard" | "combine":
+            return is_sharded
+        case "messages" if len(others) > 1:
+            ways = {is_between_nodes for payload, is_between_nodes in crossings if payload == others[0]}
+            return True in ways if others[1] == "inter_node_post_s" else bool(ways)
+        case _:
+            return True
 
 
 def _roofline_keys(scenario: Scenario) -> Iterator[str]:
@@ -46,15 +126,30 @@ def _roofline_keys(scenario: Scenario) -> Iterator[str]:
         yield from ("draft_ops", "draft_sampling_ops") if is_sampled else ("draft_ops",)
 
 
-def _links(scenario: Scenario) -> Iterator[tuple[str, LinkFigures]]:
-    """Yield the links that some workers need, by name."""
-    devices = scenario.devices
-    used = {worker.device for worker in place(scenario)}
-    nodes = [devices.node_of(device) for device in used]
-    if scenario.links.intra_node is not None and len(set(nodes)) < len(nodes):
-        yield "intra_node", scenario.links.intra_node
-    if scenario.links.inter_node is not None and len(set(nodes)) > 1:
-        yield "inter_node", scenario.links.inter_node
+def _crossings(scenario: Scenario) -> set[Crossing]:
+    """Return what crosses a link: messages between workers on one device do not."""
+    devices = [worker.device for worker in place(scenario)]
+    node_of = scenario.devices.node_of
+    return {
+        (payload, node_of(devices[source]) != node_of(devices[to]))
+        for payload, source, to in needs_of(layout_of(scenario)).edges
+        if devices[source] != devices[to]
+    }
+
+
+def _link_keys(scenario: Scenario, crossings: set[Crossing]) -> tuple[str, ...]:
+    """Return the figures of a link that some payload takes from it, and not from a profile."""
+    profile = scenario.timing.profile if isinstance(scenario.timing, ProfileTimes) else None
+    used: set[str] = set()
+    for payload, is_between_nodes in crossings:
+        written: MessageTime = MessageTime() if profile is None else getattr(profile.messages, payload)
+        if written.transit_s is None:
+            used |= {"latency_s", "bandwidth_bytes_per_s"}
+        if written.post_s is None and not (is_between_nodes and written.inter_node_post_s is not None):
+            used.add("post_s")
+        if written.receive_s is None:
+            used.add("receive_s")
+    return tuple(key for key in ("latency_s", "bandwidth_bytes_per_s", "post_s", "receive_s") if key in used)
 
 
 def _figures(what: str, part: Gpu | LinkFigures, keys: tuple[str, ...]) -> Iterator[Origin]:

@@ -102,8 +102,9 @@ class RooflineTimes:
         params = projection + sum(layer.active_params for layer in layers)
         attended = sum(layer.cached_tokens(tokens) for layer in layers if layer.kind == "attention")
         flops = 2 * params * tokens + 2 * tokens * attended * model.num_heads * model.head_dim
-        # A prompt of some length has work for every expert.
-        num_bytes = projection * model.dtype_bytes + sum(layer.weight_bytes for layer in layers)
+        # A prompt of some length has work for every expert, a short one at most for those that its tokens choose.
+        read_bytes = sum(min(layer.weight_bytes, tokens * layer.read_bytes) for layer in layers)
+        num_bytes = projection * model.dtype_bytes + read_bytes
         ops = [self._layer_ops(layer) for layer in layers]
         kernels_s = sum(
             self.rates.kernels_s(layer_ops, len(layer.matrices_bytes))

@@ -25,21 +25,21 @@ def validation_document(found: Validation) -> dict[str, Any]:
         "table": {"path": found.table, "num_rows": len(found.lines)},
         "grade": found.grade,
         "graded_group": None if graded is None else {"by": graded.by, "value": graded.value},
-        "rows": [_line(line) for line in found.lines],
+        "rows": [_line(line, has_interval=found.has_intervals) for line in found.lines],
         "groups": [asdict(group) for group in found.groups],
         "leave_one_out": [_left_out(out) for out in found.left_out],
         "limits": list(found.limits),
     }  # fmt: skip
 
 
-def _line(line: Line) -> dict[str, Any]:
+def _line(line: Line, *, has_interval: bool) -> dict[str, Any]:
     cells = {column: _value(column, cell) for column, cell in line.record.cells.items()}
     prediction = line.prediction
     return {
         **cells,
         "status": line.status,
         "predicted_wall_speedup": prediction.wall_speedup if prediction else None,
-        "interval": [prediction.low, prediction.high] if prediction else None,
+        "interval": [prediction.low, prediction.high] if prediction and has_interval else None,
         "error_fraction": line.error,
         "is_counted": line.is_counted,
         "full_cycle_s": prediction.cycles.full_s if prediction else None,

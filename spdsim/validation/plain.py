@@ -20,6 +20,10 @@ LIMITS = (
 """What the figures cannot say."""
 
 
+ONE_DEVICE = "one device"
+"""The group that counts: nothing is shared between devices."""
+
+
 @dataclass(frozen=True, slots=True)
 class PlainLine:
     """A measurement and its prediction, seconds of a token."""
@@ -72,7 +76,7 @@ def validate_plain(table: PlainTable) -> PlainValidation:
     """Predict every row and compare. Raises InputError for a model or a GPU that is not known."""
     lines = tuple(PlainLine(record, row, predict_plain(row)) for record, row in table.lines)
     apart = (
-        ("one device", _errors(line for line in lines if not line.row.is_tensor_parallel)),
+        (ONE_DEVICE, _errors(line for line in lines if not line.row.is_tensor_parallel)),
         ("tensor parallel", _errors(line for line in lines if line.row.is_tensor_parallel)),
     )
     return PlainValidation(table.path, lines, tuple(_group(name, errors) for name, errors in apart if errors))

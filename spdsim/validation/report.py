@@ -68,7 +68,10 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """All that a validation found. limits: what the figures cannot say, a sentence each."""
+    """All that a validation found. limits: what the figures cannot say, a sentence each.
+
+    has_intervals: the profile says how well its figures are known; without it an interval would be no width at all.
+    """
 
     profile: str
     profile_origin: str
@@ -78,6 +81,7 @@ class Validation:
     groups: tuple[Group, ...]
     limits: tuple[str, ...]
     left_out: tuple[LeftOut, ...] = ()
+    has_intervals: bool = True
 
     @property
     def graded(self) -> Group | None:
@@ -86,11 +90,17 @@ class Validation:
         return by_name.get(("use", "validate"), by_name.get(("all", "all")))
 
     @property
+    def is_rule_nearer(self) -> bool:
+        """Whether the one-line rule is nearer in the graded group: then the grade is D."""
+        group = self.graded
+        return group is not None and group.mean_absolute_error > group.rule_mean_absolute_error
+
+    @property
     def grade(self) -> str | None:
         """A to D by the graded group's mean absolute error; D as well where the one-line rule is better."""
         group = self.graded
         if group is None:
             return None
-        if group.mean_absolute_error > group.rule_mean_absolute_error:
+        if self.is_rule_nearer:
             return "D"
         return next((grade for most, grade in GRADES if group.mean_absolute_error <= most), "D")

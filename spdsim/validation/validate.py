@@ -8,6 +8,7 @@ from spdsim.errors import InputError
 from spdsim.evidence import Row, Table
 from spdsim.fitting import LeftOut
 from spdsim.prediction import Predictor
+from spdsim.scenario.backing import Backing, Range
 from spdsim.scenario.profile import Profile
 from spdsim.validation.report import Group, Line, Validation
 
@@ -45,6 +46,7 @@ def validate_table(
     return Validation(
         profile=name, profile_origin=profile.origin, profile_source=profile.source, table=table.path,
         lines=tuple(lines), groups=tuple(_groups(lines)), limits=tuple(_limits(profile, lines)), left_out=left_out,
+        has_intervals=_has_interval(profile.backing),
     )  # fmt: skip
 
 
@@ -85,22 +87,44 @@ def _limits(profile: Profile, lines: Sequence[Line]) -> Iterator[str]:
     reasons = Counter(reason for line in lines if line.prediction for reason in line.prediction.outside)
     for reason, count in reasons.items():
         yield f"Beyond the evidence: {reason} ({_rows(count)})."
-    known = profile.range
-    if known.stages and known.nodes:
-        yield (
-            f"The evidence has {known.stages[0]} to {known.stages[1]} stages on {known.nodes[0]} to {known.nodes[1]} "
-            "nodes: at 16 stages (three nodes) the draft sets the pace and control grows by an unknown law."
-        )
-    if known.sampled_stages is not None:
-        counts = " and ".join(map(str, known.sampled_stages)) or "no number of"
-        yield (
-            f"Sampling was measured with {counts} stages: what it adds to a draft is hidden there, "
-            "so it is assumed, and the interval spans from nothing to what it adds to a verification."
-        )
-    yield "The times are those of one executor in eager mode; another engine, launch mode or GPU has others."
+    yield from _range(profile.range)
     if skipped := Counter(line.record.cells["method"] for line in lines if line.row is None):
         methods = ", ".join(f"{_rows(count)} of {method}" for method, count in skipped.items())
         yield f"Skipped, for the method is not simulated yet: {methods}."
+
+
+def _range(known: Range) -> Iterator[str]:
+    """Say where the profile was measured, and what is not known beyond."""
+    places = [
+        f"{low} to {high} {what}" if low != high else f"{low} {what if low != 1 else what.removesuffix('s')}"
+        for what, span in (("stages", known.stages), ("nodes", known.nodes))
+        if span is not None
+        for low, high in (span,)
+    ]
+    if places:
+        yield (
+            f"The profile was measured with {' on '.join(places)}: beyond that, its figures are taken to hold, "
+            "and nothing shows that they do."
+        )
+    if known.sampled_stages:
+        counts = " and ".join(map(str, known.sampled_stages))
+        yield (
+            f"Sampling was measured with {counts} stages only: at another number, what it adds to a draft and to a "
+            "verification is taken to be the same."
+        )
+    elif known.sampled_stages is not None:
+        yield "Sampling was not measured: what it adds is assumed."
+    if known.launch:
+        modes = " and ".join(known.launch)
+        yield f"The times are those of one executor with launch {modes}; another engine, launch mode or GPU has others."
+    if not places and known.sampled_stages is None and not known.launch:
+        yield "The profile does not say where it was measured, so no row can be told from an extrapolation."
+
+
+def _has_interval(backing: Backing) -> bool:
+    """Whether a profile says at all how well its figures are known."""
+    has_scatter = backing.scatter_fraction is not None or backing.unseen_fraction is not None
+    return has_scatter or bool(backing.uncertainty or backing.alternatives)
 
 
 def _rows(count: int) -> str:

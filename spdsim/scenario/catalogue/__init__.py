@@ -60,7 +60,8 @@ def expand(section: Section, written: Any) -> Any:
     try:
         name = canonical_name(section, own["base"])
     except ScenarioError as error:
-        raise PydanticCustomError("unknown_name", "{rule}", {"rule": str(error)}) from None
+        others = ", or give its figures" if section in ("gpus", "links") else ""
+        raise PydanticCustomError("unknown_name", "{rule}", {"rule": f"{error}{others}"}) from None
     values: dict[str, Any] = {"name": name}
     provenance: dict[str, Any] = {}
     for key, figure in entries(section)[name].items():
@@ -70,7 +71,9 @@ def expand(section: Section, written: Any) -> Any:
             values[key] = figure["value"]
             provenance[key] = {"origin": figure["origin"], "source": figure["source"]}
     values |= {key: value for key, value in own.items() if key != "base"}
-    return {**values, "provenance": {**provenance, **own.get("provenance", {})}} if provenance else values
+    given = own.get("provenance", {})
+    # What is no mapping is left as it is, to be refused.
+    return {**values, "provenance": {**provenance, **given}} if provenance and isinstance(given, dict) else values
 
 
 @cache
