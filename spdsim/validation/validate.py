@@ -85,8 +85,9 @@ def _limits(profile: Profile, lines: Sequence[Line]) -> Iterator[str]:
         "How fast plain decoding is follows from its baseline."
     )
     reasons = Counter(reason for line in lines if line.prediction for reason in line.prediction.outside)
-    for reason, count in reasons.items():
-        yield f"Beyond the evidence: {reason} ({_rows(count)})."
+    if reasons:
+        said = "; ".join(f"{reason} ({_rows(count)})" for reason, count in reasons.items())
+        yield f"Beyond the evidence (*): {said}."
     yield from _range(profile.range)
     if skipped := Counter(line.record.cells["method"] for line in lines if line.row is None):
         methods = ", ".join(f"{_rows(count)} of {method}" for method, count in skipped.items())
