@@ -168,3 +168,10 @@ def test_shipped_scenarios_can_be_cut_anew(path: Path, stages: int) -> None:
     assert devices.workers is None
     if not path.stem.startswith("qwen"):
         load_scenario(path, [f"partition.stages={stages}"])
+
+
+def test_a_list_that_overfills_a_device_is_told_what_the_rule_would_do() -> None:
+    """All stages on one device: the same devices would do, each with a stage."""
+    settings = ["devices={gpu: h100, count: 5, workers: [0, 1, 1, 1, 1]}", "partition.stages=4"]
+    with pytest.raises(ScenarioError, match=r"53\.3 GB too much; the same without devices\.workers would fit$"):
+        load_scenario(Path(__file__).parent.parent / "scenarios" / "h100x8.yaml", settings)

@@ -212,8 +212,12 @@ def _overfull(scenario: Scenario, memory_bytes: float) -> Problem:
     held = device_bytes(scenario)
     worst = held.index(max(held))
     room = f"device {worst} would need {show_bytes(held[worst])} and has {show_bytes(memory_bytes)}"
-    stages, devices = stages_that_fit(scenario), devices_that_fit(scenario)
+    placed = scenario.model_copy(update={"devices": scenario.devices.model_copy(update={"workers": None})})
+    stages, devices = stages_that_fit(placed), devices_that_fit(placed)
     ways = [f"{stages} stages" if stages else "", f"{devices} devices" if devices else ""]
+    if scenario.devices.workers is not None:
+        apart = "without devices.workers"
+        ways = [f"the same {apart}"] if fits(placed) else [f"{way} {apart}" for way in ways if way]
     remedy = " or ".join(way for way in ways if way)
     over = show_bytes(held[worst] - memory_bytes)
     return Problem(
