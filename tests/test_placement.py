@@ -42,7 +42,12 @@ def test_two_of_count_nodes_and_per_node_say_the_third(
 ) -> None:
     """Without `nodes`, the last node may have devices to spare."""
     devices = tutorial(written).devices
-    assert (devices.count, devices.nodes, devices.per_node, devices.num_nodes) == (count, nodes, per_node, num_nodes)
+    assert (devices.count, devices.nodes, devices.per_node, devices.node_of(devices.count - 1) + 1) == (
+        count,
+        nodes,
+        per_node,
+        num_nodes,
+    )
 
 
 def test_a_device_is_on_the_node_that_its_number_says() -> None:

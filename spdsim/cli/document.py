@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from spdsim import __version__
 
 if TYPE_CHECKING:
     from spdsim.analysis.report import Report
+    from spdsim.cli.outputs import Outputs
     from spdsim.machine import Machine, Origin
     from spdsim.scenario import Scenario
 
@@ -37,6 +39,26 @@ def run_document(
 def document_text(document: dict[str, Any]) -> str:
     """Return `document` as strict JSON: what is not a finite number is null."""
     return json.dumps(_finite(document), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+class JsonOutput:
+    """Where a command's JSON document goes: a file that is reserved at once, standard output, or nowhere.
+
+    has_stdout: standard output holds the document, and nothing else.
+    """
+
+    def __init__(self, outputs: "Outputs", path: Path | None) -> None:
+        self.has_stdout = path == STDOUT
+        self._file = None if self.has_stdout else outputs.reserve(path)
+
+    def write(self, make: Callable[[], dict[str, Any]]) -> None:
+        """Write what `make` returns where it was asked for, if it was."""
+        if self._file:
+            self._file.write_text(document_text(make()), encoding="utf-8")
+        elif self.has_stdout:
+            from spdsim.cli.screen import print_text
+
+            print_text(document_text(make()))
 
 
 def _run(scenario: "Scenario | None") -> dict[str, Any]:

@@ -16,22 +16,18 @@ def report(trace: TraceArgument, json_file: JsonOption = None) -> None:
     Example:  spdsim report trace.jsonl --json report.json
     """
     from spdsim.cli import describe
-    from spdsim.cli.document import STDOUT, document_text, run_document
+    from spdsim.cli.document import JsonOutput, run_document
     from spdsim.cli.outputs import Outputs
-    from spdsim.cli.screen import Screen, print_text
+    from spdsim.cli.screen import Screen
     from spdsim.render.report import print_report
     from spdsim.tracefile import read_trace
 
     with Outputs(inputs=[trace]) as outputs:
-        to_json = outputs.reserve(None if json_file == STDOUT else json_file)
+        to_json = JsonOutput(outputs, json_file)
         spans = read_trace(trace)
         figures = _summary(spans, trace)
-        text = document_text(run_document(figures)) if json_file else ""
-        if to_json:
-            to_json.write_text(text, encoding="utf-8")
-        if json_file == STDOUT:
-            print_text(text)
-        else:
+        to_json.write(lambda: run_document(figures))
+        if not to_json.has_stdout:
             title = f"{trace}: recorded by the {figures.source}"
             print_report(figures, Screen(), title=title, scenario_lines=describe.recorded(spans.header))
 

@@ -44,9 +44,9 @@ def simulate(
 
     Example:  spdsim simulate scenarios/h100x8.yaml --set partition.stages=4 --json run.json
     """
-    from spdsim.cli.document import STDOUT, document_text, run_document
+    from spdsim.cli.document import JsonOutput, run_document
     from spdsim.cli.outputs import Outputs
-    from spdsim.cli.screen import print_text, warn
+    from spdsim.cli.screen import warn
     from spdsim.cli.window import Window
     from spdsim.scenario import load_scenario
     from spdsim.timing import machine_of
@@ -57,15 +57,12 @@ def simulate(
     machine = machine_of(loaded)
     window = Window.parse(view, sequence, start, stop)
     with Outputs(inputs=[scenario]) as outputs:
-        to_json = outputs.reserve(None if json_file == STDOUT else json_file)
+        to_json = JsonOutput(outputs, json_file)
         to_trace, to_perfetto, to_svg = (outputs.reserve(path) for path in (trace_file, perfetto_file, svg_file))
         trace, report = _run(loaded, machine, is_watched=not quiet)
-        text = document_text(run_document(report, loaded, machine)) if json_file else ""
-        if to_json:
-            to_json.write_text(text, encoding="utf-8")
         _write(trace, loaded.workload.sequences, window, to_trace, to_perfetto, to_svg)
-        if json_file == STDOUT:
-            print_text(text)
+        to_json.write(lambda: run_document(report, loaded, machine))
+        if to_json.has_stdout:
             warn(() if quiet else machine.warnings)
         elif not quiet:
             _show(loaded, machine, trace, report, None if no_timeline else window)

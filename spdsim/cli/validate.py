@@ -46,10 +46,10 @@ def validate(
 
     Example:  spdsim validate --profile profile.yaml --table table.csv --tolerance 0.05
     """
-    from spdsim.cli.document import STDOUT, document_text
+    from spdsim.cli.document import JsonOutput
     from spdsim.cli.outputs import Outputs
     from spdsim.cli.progress import LateProgress
-    from spdsim.cli.screen import Screen, print_text
+    from spdsim.cli.screen import Screen
     from spdsim.evidence import is_plain_table, read_table
     from spdsim.render.validation import print_validation
     from spdsim.scenario.profile_file import load_profile
@@ -67,19 +67,15 @@ def validate(
         raise InputError("--breakdown is given: is used with --leave-one-out only: add it, or leave it out")
     known, rows = load_profile(profile), read_table(table)
     with Outputs(inputs=[path for path in (profile, table, breakdown) if path]) as outputs:
-        to_json = outputs.reserve(None if json_file == STDOUT else json_file)
+        to_json = JsonOutput(outputs, json_file)
         with LateProgress(True, "fits") as progress:
             left_out = _left_out(rows, breakdown, progress) if leave_one_out else ()
         with LateProgress(True, "rows") as progress:
             found = validate_table(known, rows, name=str(profile), left_out=left_out, progress=progress)
         if tolerance is not None and found.graded is None:
             raise _nothing_to_hold("no row has a wall speedup of a single data set")
-        text = document_text(validation_document(found)) if json_file else ""
-        if to_json:
-            to_json.write_text(text, encoding="utf-8")
-        if json_file == STDOUT:
-            print_text(text)
-        else:
+        to_json.write(lambda: validation_document(found))
+        if not to_json.has_stdout:
             print_validation(found, Screen())
     if found.graded is not None:
         _hold_against(found.graded.mean_absolute_error, tolerance)
@@ -94,26 +90,22 @@ def _refuse(profile: Path | None, breakdown: Path | None, leave_one_out: bool) -
 
 def _validate_plain(table: Path, json_file: Path | None, tolerance: float | None) -> None:
     """Hold the catalogues against a table of plain decoding; one device's rows are held against the tolerance."""
-    from spdsim.cli.document import STDOUT, document_text
+    from spdsim.cli.document import JsonOutput
     from spdsim.cli.outputs import Outputs
-    from spdsim.cli.screen import Screen, print_text
+    from spdsim.cli.screen import Screen
     from spdsim.evidence import read_plain_table
     from spdsim.render.plain import print_plain
     from spdsim.validation import plain_document, validate_plain
     from spdsim.validation.plain import ONE_DEVICE
 
     with Outputs(inputs=[table]) as outputs:
-        to_json = outputs.reserve(None if json_file == STDOUT else json_file)
+        to_json = JsonOutput(outputs, json_file)
         found = validate_plain(read_plain_table(table))
         graded = [group for group in found.groups if group.name == ONE_DEVICE]
         if tolerance is not None and not graded:
             raise _nothing_to_hold("no row of one device has a measured token_ms, and is not marked calibrate")
-        text = document_text(plain_document(found)) if json_file else ""
-        if to_json:
-            to_json.write_text(text, encoding="utf-8")
-        if json_file == STDOUT:
-            print_text(text)
-        else:
+        to_json.write(lambda: plain_document(found))
+        if not to_json.has_stdout:
             print_plain(found, Screen())
     for group in graded:
         _hold_against(group.mean_absolute_error, tolerance)

@@ -5,6 +5,7 @@ wall_speedup: tokens per second over those of plain decoding on one GPU of the s
 """
 
 from dataclasses import dataclass
+from math import sqrt
 from os import PathLike, fspath
 
 from spdsim import theory
@@ -39,6 +40,9 @@ _LEAST_NUMBER, _MOST_NUMBER = 1e-6, 1e6
 
 _ROUNDING = 0.005
 """Half of the last digit of a published speedup."""
+
+ROUNDING_STD = 0.01 / sqrt(12.0)
+"""Standard deviation of what rounding a speedup to two decimals takes away."""
 
 
 @dataclass(frozen=True, slots=True)

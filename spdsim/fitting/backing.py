@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from math import ceil, sqrt
+from math import sqrt
 from types import MappingProxyType
 
 import numpy as np
@@ -13,7 +13,7 @@ from spdsim.fitting.leave_out import LeftOut
 from spdsim.fitting.mechanisms import Parameters, profile_of
 from spdsim.fitting.reading import line, read_off
 from spdsim.prediction import case_of
-from spdsim.prediction.case import PER_NODE
+from spdsim.prediction.case import num_nodes
 from spdsim.scenario.backing import MOST_SCATTER, Alternative, Backing, Range, Uncertainty
 from spdsim.scenario.hardware import Provenance
 from spdsim.scenario.profile import Profile
@@ -122,7 +122,7 @@ def _alternatives(fit: Fit) -> Iterator[Alternative]:
     """What the evidence does not decide: what control grows with, what a draft does, what sampling adds to it."""
     readings, low = fit.readings, fit.breakdowns[0]
     if readings.growth_per_worker_s > 0.0 and readings.growth_per_node_s > 0.0:
-        nodes = ceil((low.stages + 1) / PER_NODE)
+        nodes = num_nodes(low.stages)
         for says, worker_s, node_s in (
             ("control grows with the ranks alone", readings.growth_per_worker_s, 0.0),
             ("control grows with the nodes alone", 0.0, readings.growth_per_node_s),
@@ -158,7 +158,7 @@ def _rows(fit: Fit) -> Iterator[Alternative]:
 def _range(fit: Fit) -> Range:
     stages = sorted({row.stages for row in fit.rows} | {b.stages for b in fit.breakdowns})
     layers = sorted({row.draft_layers for row in fit.rows} | {b.draft_layers for b in fit.breakdowns})
-    nodes = [ceil((count + 1) / PER_NODE) for count in stages]
+    nodes = [num_nodes(count) for count in stages]
     tokens_s = [row.token_s for row in fit.rows]
     return Range(
         models=tuple(sorted({row.model for row in fit.rows})),

@@ -14,6 +14,7 @@ import numpy as np
 
 from spdsim.errors import InputError
 from spdsim.evidence import Breakdown, Row
+from spdsim.evidence.table import ROUNDING_STD
 from spdsim.fitting.mechanisms import Parameters, profile_of, profiled_forward_s
 from spdsim.fitting.reading import Readings, read_off
 from spdsim.prediction import Case, Predictor, case_of
@@ -41,7 +42,6 @@ _MAX_ROUNDS, _CLOSE = 24, 1e-7
 _WORST_RESIDUAL, _WORST_SCATTER, _WORST_CONDITION = 0.7, 0.2, 1e10
 """Beyond, what is left over is no scatter, and parameters cannot be told apart."""
 
-_ROUNDING_STD = 0.01 / sqrt(12.0)
 _LEAST_SCATTER = 1e-4
 
 
@@ -236,8 +236,8 @@ def _reference(rows: Sequence[Row]) -> Case:
 
 def _rounding(row: Row) -> float:
     """Relative standard deviation that the rounding of both speedups leaves in a row."""
-    walls = _ROUNDING_STD / (row.wall_speedup or 1.0)
-    return sqrt(walls**2 + (_ROUNDING_STD / row.theoretical_speedup) ** 2)
+    walls = ROUNDING_STD / (row.wall_speedup or 1.0)
+    return sqrt(walls**2 + (ROUNDING_STD / row.theoretical_speedup) ** 2)
 
 
 def _least_squares(residuals: "Floats", slopes: "Floats", variances: "Floats") -> "tuple[Floats, Floats] | None":

@@ -8,10 +8,9 @@ taken as per rank, half as per node. From one breakdown nothing grows, and a dra
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
 
 from spdsim.evidence import Breakdown
-from spdsim.prediction.case import ANCHORS, PER_NODE
+from spdsim.prediction.case import ANCHORS, num_nodes
 
 PER_RANK_PART = 0.5
 """Part of the growth that is per rank; the rest is per node."""
@@ -49,16 +48,19 @@ def read_off(breakdowns: tuple[Breakdown, ...]) -> Readings:
     layer_s, layers_fixed_s = line([(b.draft_layers, b["pdm_forward"]) for b in breakdowns])
     low, high = breakdowns[0], breakdowns[-1]
     growth_s = _control_s(high) - _control_s(low)
-    workers, nodes = high.stages - low.stages, _nodes(high) - _nodes(low)
+    workers, nodes = high.stages - low.stages, num_nodes(high.stages) - num_nodes(low.stages)
     all_worker_s, all_node_s = growth_s / workers if workers else 0.0, growth_s / nodes if nodes else 0.0
     part = PER_RANK_PART if nodes else 1.0
     per_worker_s, per_node_s = part * all_worker_s, (1.0 - part) * all_node_s
-    intra, inter = [b for b in breakdowns if _nodes(b) == 1], [b for b in breakdowns if _nodes(b) > 1]
+    intra, inter = (
+        [b for b in breakdowns if num_nodes(b.stages) == 1],
+        [b for b in breakdowns if num_nodes(b.stages) > 1],
+    )
     return Readings(
         draft_layer_s=layer_s, draft_layers_fixed_s=layers_fixed_s, post_recv_s=_mean(breakdowns, "post_recv"),
         verify_s=_mean(breakdowns, "verify"), commit_s=_mean(breakdowns, "driver_update"),
         control_s=_mean(breakdowns, "ctrl_broadcast") + _control_s(low)
-        - per_worker_s * (low.stages + 1) - per_node_s * (_nodes(low) - 1),
+        - per_worker_s * (low.stages + 1) - per_node_s * (num_nodes(low.stages) - 1),
         control_per_worker_s=per_worker_s, control_per_node_s=per_node_s,
         growth_per_worker_s=all_worker_s, growth_per_node_s=all_node_s,
         hidden_post_s=_mean(intra or inter, "send_hidden"),
@@ -71,10 +73,6 @@ def read_off(breakdowns: tuple[Breakdown, ...]) -> Readings:
 def _control_s(breakdown: Breakdown) -> float:
     """Preparing what to tell, and meeting the others: the phases that grow with the ranks."""
     return breakdown["ctrl_prepare"] + breakdown["cycle_sync"]
-
-
-def _nodes(breakdown: Breakdown) -> int:
-    return ceil((breakdown.stages + 1) / PER_NODE)
 
 
 def _mean(breakdowns: "tuple[Breakdown, ...] | list[Breakdown]", phase: str) -> float:

@@ -6,6 +6,7 @@ eight in each.
 """
 
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 from spdsim.distributions import mean_s
@@ -24,6 +25,11 @@ ANCHORS = (0, 8, 16, 24, 31)
 """The hidden states that the draft module reads, of 32 layers; spread in the same way over other depths."""
 
 _RUNTIME = {"launch": "eager", "control": "lockstep", "messages": "per_tensor", "receipts": "serial"}
+
+
+def num_nodes(num_stages: int) -> int:
+    """Return the nodes that so many stages and the draft rank fill."""
+    return ceil((num_stages + 1) / PER_NODE)
 
 
 @dataclass(frozen=True, slots=True)

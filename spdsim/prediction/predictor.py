@@ -16,7 +16,7 @@ from math import log, sqrt
 from typing import TypeVar
 
 from spdsim.errors import InputError
-from spdsim.evidence.table import Row, rejections
+from spdsim.evidence.table import ROUNDING_STD, Row, rejections
 from spdsim.prediction.case import Case, layer_s, scenario_of
 from spdsim.prediction.cycles import Cycles, cycles_of
 from spdsim.prediction.speedup import rule_speedup, wall_speedup
@@ -28,9 +28,6 @@ from spdsim.timing.profile_range import outside
 
 _QUANTILE = 2.0
 """Standard errors to either side: 95 % of a normal distribution, rounded up."""
-
-_ROUNDING_STD = 0.01 / sqrt(12.0)
-"""Standard deviation of what rounding to two decimals takes away."""
 
 _NEAR = 1.1
 """How far a baseline may be from those of the evidence, or a draft from setting the pace, and still be near."""
@@ -227,7 +224,7 @@ def _rounded(row: Row) -> list[Row]:
 
     The baseline's rounding is left out: a faster layer makes both plain decoding and the stages faster.
     """
-    speedups = [row.theoretical_speedup + side * _ROUNDING_STD for side in (_QUANTILE, -_QUANTILE)]
+    speedups = [row.theoretical_speedup + side * ROUNDING_STD for side in (_QUANTILE, -_QUANTILE)]
     return [replace(row, theoretical_speedup=s, num_rejections=rejections(s, row.stages)) for s in speedups if s > 0.0]
 
 

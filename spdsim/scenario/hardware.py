@@ -107,11 +107,6 @@ class Devices(Part):
             return written | {"per_node": count // nodes}
         return written
 
-    @property
-    def num_nodes(self) -> int:
-        """The number of nodes."""
-        return self.node_of(self.count - 1) + 1
-
     def node_of(self, device: int) -> int:
         """Return the node of a device."""
         return device // (self.per_node or self.count)

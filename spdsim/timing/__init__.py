@@ -14,7 +14,7 @@ from spdsim.scenario.placement import layout_of, place
 from spdsim.scenario.source import dotted
 from spdsim.scenario.times import ProfileTimes, Roofline
 from spdsim.schedules.ops import Task
-from spdsim.timing.messages import Network, message_of
+from spdsim.timing.messages import Network, message_of, operations_of
 from spdsim.timing.needs import needs_of
 from spdsim.timing.origins import origins_of
 from spdsim.timing.profile import profile_duration
@@ -38,7 +38,8 @@ def machine_of(scenario: Scenario) -> Machine:
             duration = RooflineTimes(scenario, layout, roofline).duration
     needs, network = needs_of(layout), Network(scenario, workers)
     # The messages first: they tell the network which links there are.
-    messages = {edge: message_of(scenario, layout, network, edge, needs.edges) for edge in needs.edges}
+    operations = operations_of(scenario, layout, network, needs.edges)
+    messages = {edge: message_of(scenario, layout, network, edge, operations) for edge in needs.edges}
     tasks = {(worker, task): duration(worker, task) for worker, task in needs.tasks}
     return Machine(
         layout=layout,

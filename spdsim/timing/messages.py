@@ -1,13 +1,14 @@
 """What messages cost: their bytes, the link they take, their time on it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from spdsim.distributions import Constant, Distribution, scaled
 from spdsim.machine import Link, Message, Receipt, Worker
 from spdsim.scenario.durations import ControlTime, MessageTime, distribution
 from spdsim.scenario.hardware import LinkFigures
 from spdsim.scenario.model import Scenario
-from spdsim.scenario.placement import anchors_in_stages
+from spdsim.scenario.placement import anchors_in_stages, num_nodes_used
 from spdsim.scenario.times import ProfileTimes
 from spdsim.schedules.ops import Payload
 from spdsim.schedules.spd import Layout
@@ -76,9 +77,13 @@ def _draft_law_bytes(scenario: Scenario, layout: Layout, edge: Edge) -> int:
 
 
 class Network:
-    """The links of a scenario: one for each ordered pair of devices, or one for all that leaves a node."""
+    """The links of a scenario: one for each ordered pair of devices, or one for all that leaves a node.
+
+    num_nodes: the nodes with at least one worker.
+    """
 
     def __init__(self, scenario: Scenario, workers: tuple[Worker, ...]) -> None:
+        self.num_nodes = num_nodes_used(scenario.devices, workers)
         self._devices = scenario.devices
         self._figures = scenario.links
         self._device_of = [worker.device for worker in workers]
@@ -88,11 +93,6 @@ class Network:
     def links(self) -> tuple[Link, ...]:
         """The links that were asked for, by index."""
         return tuple(self._index)
-
-    @property
-    def num_nodes(self) -> int:
-        """The nodes with at least one worker."""
-        return len({self._devices.node_of(device) for device in self._device_of})
 
     def is_between_nodes(self, source: int, to: int) -> bool:
         """Whether two workers are on different nodes."""
@@ -115,8 +115,26 @@ class Network:
         return self._index.setdefault(link, len(self._index)), figures
 
 
-def message_of(scenario: Scenario, layout: Layout, network: Network, edge: Edge, edges: tuple[Edge, ...]) -> Message:
-    """Return the cost of one of `edges`; between workers on one device only the host's control costs anything."""
+@dataclass(frozen=True, slots=True)
+class Operations:
+    """The messages whose posting, and whose receipt, is one operation of a host for all of their group."""
+
+    posts: frozenset[Edge]
+    receipts: frozenset[Edge]
+
+
+def operations_of(scenario: Scenario, layout: Layout, network: Network, edges: Sequence[Edge]) -> Operations | None:
+    """Return the operations of a scenario whose hosts group messages; None where every message is its own."""
+    if scenario.runtime.posting == "separate":
+        return None
+    crossing = [edge for edge in edges if network.between(edge[1], edge[2]) is not None]
+    return Operations(_first_posts(layout, crossing), _first_receipts(crossing))
+
+
+def message_of(
+    scenario: Scenario, layout: Layout, network: Network, edge: Edge, operations: Operations | None
+) -> Message:
+    """Return the cost of one edge; between workers on one device only the host's control costs anything."""
     payload, source, to = edge
     num_bytes, prefill_bytes = message_bytes(scenario, layout, edge)
     profile = scenario.timing.profile if isinstance(scenario.timing, ProfileTimes) else None
@@ -130,12 +148,11 @@ def message_of(scenario: Scenario, layout: Layout, network: Network, edge: Edge,
     link, figures = way
     written = MessageTime() if profile is None else getattr(profile.messages, payload)
     tensors = _num_tensors(scenario, layout, edge)
-    num_posts, num_receives = tensors, tensors
-    if scenario.runtime.posting == "grouped":
-        crossing = [other for other in edges if network.between(other[1], other[2]) is not None]
-        num_posts = min(tensors, edge in _first_posts(layout, crossing))
+    num_posts = num_receives = tensors
+    if operations is not None:
+        num_posts = min(tensors, edge in operations.posts)
         # A host that waits for every message handles each by itself.
-        num_receives = tensors if receipt == "serial" else min(tensors, edge in _first_receipts(crossing))
+        num_receives = tensors if receipt == "serial" else min(tensors, edge in operations.receipts)
     return Message(
         link,
         num_bytes,
@@ -173,7 +190,7 @@ def _num_tensors(scenario: Scenario, layout: Layout, edge: Edge) -> int:
     return num_anchors if layout.messages == "per_tensor" else min(1, num_anchors)
 
 
-def _first_posts(layout: Layout, edges: Sequence[Edge]) -> set[Edge]:
+def _first_posts(layout: Layout, edges: Sequence[Edge]) -> frozenset[Edge]:
     """Of what each worker posts at once, the message that is posted first: the operation that carries the others.
 
     A stage posts hidden state and features together. Where a verdict brings stage 0 its draft in full cycles, the
@@ -185,15 +202,15 @@ def _first_posts(layout: Layout, edges: Sequence[Edge]) -> set[Edge]:
         is_apart = payload == "draft" and layout.verdict_source == 0 and to != layout.worker_of_stage(0)
         what = "output" if payload in ("hidden", "features") else payload
         first.setdefault((what, source, is_apart), edge)
-    return set(first.values())
+    return frozenset(first.values())
 
 
-def _first_receipts(edges: Sequence[Edge]) -> set[Edge]:
+def _first_receipts(edges: Sequence[Edge]) -> frozenset[Edge]:
     """Of what each worker receives in a cycle, the message whose receipt is the operation for all of them."""
     first: dict[int, Edge] = {}
     for edge in sorted(edges, key=lambda edge: (_RECEIPT_ORDER.index(edge[0]), edge[1])):
         first.setdefault(edge[2], edge)
-    return set(first.values())
+    return frozenset(first.values())
 
 
 def _post(written: MessageTime, figures: LinkFigures, is_between_nodes: bool) -> Distribution:

@@ -1,6 +1,6 @@
 """The catalogue held against a table of plain decoding: errors of one device, and of tensor parallelism, apart."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -8,6 +8,7 @@ from spdsim import __version__
 from spdsim.evidence.plain import NUMBERS, PlainRow, PlainTable
 from spdsim.evidence.sheet import Record
 from spdsim.prediction.plain import predict_plain
+from spdsim.validation.report import Status, error_sizes
 
 SCHEMA_VERSION = 1
 
@@ -33,7 +34,7 @@ class PlainLine:
     predicted_s: float | None
 
     @property
-    def status(self) -> str:
+    def status(self) -> Status:
         """ok: compared; predicted: nothing measured to compare with; skipped: no figures for it."""
         if self.predicted_s is None:
             return "skipped"
@@ -79,16 +80,15 @@ def validate_plain(table: PlainTable) -> PlainValidation:
         (ONE_DEVICE, _errors(line for line in lines if not line.row.is_tensor_parallel)),
         ("tensor parallel", _errors(line for line in lines if line.row.is_tensor_parallel)),
     )
-    return PlainValidation(table.path, lines, tuple(_group(name, errors) for name, errors in apart if errors))
+    return PlainValidation(
+        table.path,
+        lines,
+        tuple(PlainGroup(name, len(errors), *error_sizes(errors)) for name, errors in apart if errors),
+    )
 
 
 def _errors(lines: Iterable[PlainLine]) -> list[float]:
     return [line.error for line in lines if line.is_counted and line.error is not None]
-
-
-def _group(name: str, errors: Sequence[float]) -> PlainGroup:
-    count = len(errors)
-    return PlainGroup(name, count, sum(errors) / count, sum(map(abs, errors)) / count, max(errors, key=abs))
 
 
 def plain_document(found: PlainValidation) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What a validation found, as plain values."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +14,12 @@ Status = Literal["ok", "predicted", "skipped"]
 
 GRADES = ((0.025, "A"), (0.05, "B"), (0.10, "C"))
 """The grade up to a mean absolute error; beyond the last it is D."""
+
+
+def error_sizes(errors: Sequence[float | None]) -> tuple[float, float, float]:
+    """Return mean, mean absolute and largest error, the last with its sign; of the errors that are known."""
+    known = [error for error in errors if error is not None]
+    return sum(known) / len(known), sum(map(abs, known)) / len(known), max(known, key=abs)
 
 
 @dataclass(frozen=True, slots=True)

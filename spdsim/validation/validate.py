@@ -10,7 +10,7 @@ from spdsim.fitting import LeftOut
 from spdsim.prediction import Predictor
 from spdsim.scenario.backing import Backing, Range
 from spdsim.scenario.profile import Profile
-from spdsim.validation.report import Group, Line, Validation
+from spdsim.validation.report import Group, Line, Validation, error_sizes
 
 _BY: tuple[tuple[str, Callable[[Row], str]], ...] = (
     ("use", lambda row: row.use or "none"),
@@ -69,14 +69,8 @@ def _by_number(value: str) -> tuple[float, str]:
 
 
 def _group(by: str, value: str, lines: Sequence[Line]) -> Group:
-    ours = _summary([line.error for line in lines])
-    return Group(by, value, len(lines), *ours, *_summary([line.rule_error for line in lines]))
-
-
-def _summary(errors: Sequence[float | None]) -> tuple[float, float, float]:
-    """Return mean, mean absolute and largest error."""
-    known = [error for error in errors if error is not None]
-    return sum(known) / len(known), sum(map(abs, known)) / len(known), max(known, key=abs)
+    ours = error_sizes([line.error for line in lines])
+    return Group(by, value, len(lines), *ours, *error_sizes([line.rule_error for line in lines]))
 
 
 def _limits(profile: Profile, lines: Sequence[Line]) -> Iterator[str]:
