@@ -7,7 +7,7 @@ VENV = .venv
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: simulate test lint docs bench clean
+.PHONY: simulate test lint docs bench bench-executor clean
 
 simulate: $(VENV)/.simulator
 	$(BIN)/spdsim simulate scenarios/h100x8.yaml
@@ -25,11 +25,16 @@ docs: $(VENV)/.dev
 	$(BIN)/python -m tools.reference
 
 bench: $(VENV)/.simulator
-	for script in benchmarks/*.py; do $(BIN)/python "$$script" || exit 1; done
+	$(BIN)/python benchmarks/engine.py
+	$(BIN)/python benchmarks/startup.py
+
+# Some minutes, on an idle machine. What needs a GPU: benchmarks/gpu.sh
+bench-executor: $(VENV)/.dev
+	$(BIN)/python benchmarks/executor.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
-	find spdsim tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find spdsim executor tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "spdsim needs Python 3.11 or newer: make PYTHON=...")'
@@ -41,5 +46,5 @@ $(VENV)/.simulator: $(VENV)/.python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.python pyproject.toml constraints.txt
-	$(INSTALL) --editable '.[dev]'
+	$(INSTALL) --editable '.[dev,executor]'
 	@touch $(VENV)/.simulator $@

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parent.parent / "spdsim"
+ROOT = Path(__file__).parent.parent
 
-FLOORS = [
+SPDSIM_FLOORS = [
     {"errors", "theory", "distributions", "acceptance", "trace"},
-    {"schedules", "files", "shapes"},
+    {"schedules", "files", "shapes", "draws"},
     {"machine", "tracefile", "analysis", "evidence"},
     {"scenario", "perfetto", "engine"},
     {"timing"},
@@ -24,27 +24,56 @@ FLOORS = [
 ]
 """A module imports from floors below its own, or from its own package. The package itself imports lazily."""
 
-HOMES = {
+EXECUTOR_FLOORS = [
+    {"errors", "verify"},
+    {"progress", "memory", "model", "text"},
+    {"draft"},
+    {"plan"},
+    {"events", "transport"},
+    {"worker"},
+    {"rank"},
+    {"launch", "planning", "summary"},
+    {"cli"},
+]
+"""The same for the executor, which stands on the whole of spdsim."""
+
+FLOORS = {"spdsim": SPDSIM_FLOORS, "executor": EXECUTOR_FLOORS}
+
+SPDSIM_HOMES = {
     "simpy": {"engine"},
     "rich": {"render", "cli"},
     "typer": {"cli"},
     "pydantic": {"scenario"},
     "pydantic_core": {"scenario"},
     "yaml": {"scenario"},
-    "numpy": {"engine", "analysis", "render", "distributions", "acceptance", "scenario", "fitting"},
+    "numpy": {"draws", "engine", "analysis", "render", "distributions", "acceptance", "scenario", "fitting"},
 }
-"""The only places that may import a library; no other library is imported at all."""
+"""The only places that may import a library; no other library is imported at all, nor does spdsim import executor."""
+
+EXECUTOR_HOMES = {
+    "spdsim": {room for rooms in EXECUTOR_FLOORS for room in rooms},
+    "torch": {"verify", "memory", "model", "draft", "transport", "worker", "rank", "launch", "planning"},
+    "numpy": {"planning", "summary"},
+    "pydantic": {"planning"},
+    "safetensors": {"model"},
+    "tokenizers": {"text"},
+    "rich": {"cli"},
+    "typer": {"cli"},
+}
+"""The same for the executor."""
+
+HOMES = {"spdsim": SPDSIM_HOMES, "executor": EXECUTOR_HOMES}
 
 STANDARD_LIBRARY_ONLY = {"schedules", "errors", "theory", "trace", "machine", "files", "shapes", "evidence"}
 
 
-def modules() -> Iterator[tuple[Path, str]]:
-    """Yield every module and the room (package or file of `spdsim`) that it belongs to."""
-    for path in sorted(PACKAGE.rglob("*.py")):
-        relative = path.relative_to(PACKAGE)
+def modules(package: str) -> Iterator[tuple[str, Path, str]]:
+    """Yield every module of a package and the room (package or file in it) that it belongs to."""
+    for path in sorted((ROOT / package).rglob("*.py")):
+        relative = path.relative_to(ROOT / package)
         room = relative.parts[0].removesuffix(".py")
         if room not in ("__init__", "__main__"):
-            yield path, room
+            yield package, path, room
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -57,29 +86,29 @@ def imports(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{name.name}" for name in node.names)
 
 
-def floor(room: str) -> int:
-    found = [number for number, rooms in enumerate(FLOORS) if room in rooms]
-    assert found, f"spdsim/{room} stands on no floor: add it to the table"
+def floor(package: str, room: str) -> int:
+    found = [number for number, rooms in enumerate(FLOORS[package]) if room in rooms]
+    assert found, f"{package}/{room} stands on no floor: add it to the table"
     return found[0]
 
 
-@pytest.mark.parametrize(("path", "room"), list(modules()), ids=str)
-def test_imports_point_downwards_and_libraries_stay_at_home(path: Path, room: str) -> None:
+@pytest.mark.parametrize(("package", "path", "room"), [*modules("spdsim"), *modules("executor")], ids=str)
+def test_imports_point_downwards_and_libraries_stay_at_home(package: str, path: Path, room: str) -> None:
     """No module imports from its own floor or above, and none imports a library that is at home elsewhere."""
     for name in imports(path):
         top, _, rest = name.partition(".")
-        if top == "spdsim":
+        if top == package:
             target = rest.split(".")[0]
             if target not in (room, "__version__"):
-                assert floor(target) < floor(room), f"{path} imports {name}"
+                assert floor(package, target) < floor(package, room), f"{path} imports {name}"
         elif top not in sys.stdlib_module_names:
-            assert room in HOMES.get(top, ()), f"{path} imports {name}"
+            assert room in HOMES[package].get(top, ()), f"{path} imports {name}"
 
 
 @pytest.mark.parametrize("room", sorted(STANDARD_LIBRARY_ONLY))
 def test_what_an_executor_shares_needs_the_standard_library_only(room: str) -> None:
     """The schedule, the trace and what they stand on."""
-    for path, home in modules():
+    for _, path, home in modules("spdsim"):
         if home == room:
             outside = {name.split(".")[0] for name in imports(path)} - sys.stdlib_module_names - {"spdsim"}
             assert not outside, f"{path} imports {outside}"

@@ -19,7 +19,7 @@ from spdsim.distributions import (
     scaled,
     variance_s2,
 )  # fmt: skip
-from spdsim.engine.draws import Draws, constant_s
+from spdsim.draws import Draws, constant_s
 
 ALL: list[Distribution] = [
     Constant(2e-3),

@@ -59,11 +59,11 @@ def test_a_host_that_is_ahead_hides_its_launches_and_posts() -> None:
     """Stages of 1 s whose hosts take 0.25 s to launch and 0.25 s to post: only a verdict lets them show."""
     hidden = ahead(machine(Layout(2), draft=0.0, post=0.25))
     hidden = issued(hidden, "forward", 1.0, Issue(0.25, 0.25))
-    # A full cycle: the verdict is posted to stage 0 and then to stage 1 (0.5), read there, the forward launched
-    # (0.25) and run (1.0); what the last stage posts then is hidden, and the draft rank's verification is free.
-    assert cycle_s(hidden) == pytest.approx(1.75)
+    # A full cycle: the verdict is posted to the last stage first (0.25), read there, the forward launched (0.25) and
+    # run (1.0); what the last stage posts then is hidden, and the draft rank's verification is free.
+    assert cycle_s(hidden) == pytest.approx(1.5)
     # Without issuing ahead, the last stage's post comes on top.
-    assert cycle_s(machine(Layout(2), draft=0.0, post=0.25, forward=1.25)) == pytest.approx(2.0)
+    assert cycle_s(machine(Layout(2), draft=0.0, post=0.25, forward=1.25)) == pytest.approx(1.75)
 
 
 def test_a_verdict_stops_the_host_and_a_posted_receipt_does_not() -> None:

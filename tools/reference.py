@@ -18,6 +18,7 @@ from spdsim.cli.app import app
 from spdsim.render.hardware import HEADS, readable
 from spdsim.scenario import scenario_schema
 from spdsim.scenario.catalogue import Section, aliases, entries
+from tools.executor_page import executor_page
 from tools.pages import ROOT, all_pages, environment, refreshed
 
 HELP_COLUMNS = "100"
@@ -27,6 +28,7 @@ def generated() -> dict[Path, str]:
     """Return the text of every file that is generated whole."""
     makers: dict[str, Callable[[], str]] = {
         "docs/reference/cli.md": cli_page,
+        "docs/reference/executor.md": executor_page,
         "docs/reference/scenario.md": scenario_page,
         "docs/reference/hardware.md": hardware_page,
         "docs/images/timeline.svg": timeline_picture,

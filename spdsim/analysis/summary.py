@@ -11,7 +11,7 @@ from spdsim.analysis.estimates import mean_of, percentiles, ratio
 from spdsim.analysis.report import Baseline, CycleTimes, Estimate, Report, Sensitivity, Speedup, TimePerToken
 from spdsim.analysis.shares import worker_shares
 from spdsim.analysis.waterfall import waterfall
-from spdsim.trace import ONE_DEVICE, PLAIN_PIPELINE, Trace, TraceHeader
+from spdsim.trace import ONE_DEVICE, PLAIN_PIPELINE, Source, Trace, TraceHeader
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,7 +42,7 @@ def summarize(trace: Trace) -> Report:
         time_to_first_token_s=Estimate(*mean_of(np.array([w.begin_s - w.prompt_at_s for w in run.windows]))),
         time_per_token_s=_time_per_token(run) if decoded else None,
         speedup=_speedup(run, plain) if decoded else None,
-        baselines=_baselines(run, plain) if decoded else (),
+        baselines=_baselines(run, plain, header.source) if decoded else (),
         closed_form_speedup=None if acceptance is None
         else theory.speedup(header.num_stages, acceptance, header.verification_lag),
         mean_acceptance=header.mean_acceptance, measured_acceptance=run.acceptance,
@@ -93,12 +93,14 @@ def _speedup(run: Digest, plain: dict[str, "Floats"]) -> Speedup:
     return Speedup(*ratio(plain_s, run.times_s), over=name)
 
 
-def _baselines(run: Digest, plain: dict[str, "Floats"]) -> tuple[Baseline, ...]:
+def _baselines(run: Digest, plain: dict[str, "Floats"], source: Source) -> tuple[Baseline, ...]:
     headline = next(iter(plain))
+    # Of a real run nothing tells why it had several devices.
+    why = "the model does not fit one device" if source == "simulator" else "the same stages without their messages"
     return tuple(
         Baseline(
             name, float(plain_s.sum()) / run.num_steps, float(plain_s.sum() / run.times_s.sum()),
-            "hypothetical: the model does not fit one device" if name == ONE_DEVICE != headline else "",
+            f"hypothetical: {why}" if name == ONE_DEVICE != headline else "",
         )
         for name, plain_s in plain.items()
     )  # fmt: skip

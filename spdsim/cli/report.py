@@ -28,7 +28,8 @@ def report(trace: TraceArgument, json_file: JsonOption = None) -> None:
         figures = _summary(spans, trace)
         to_json.write(lambda: run_document(figures))
         if not to_json.has_stdout:
-            title = f"{trace}: recorded by the {figures.source}"
+            who = "an emulated run" if figures.source == "emulated" else f"the {figures.source}"
+            title = f"{trace}: recorded by {who}"
             print_report(figures, Screen(), title=title, scenario_lines=describe.recorded(spans.header))
 
 

@@ -20,8 +20,8 @@ from typing import Any
 import simpy
 
 from spdsim.acceptance import Coins
+from spdsim.draws import Draws
 from spdsim.engine.devices import SharedDevice, shared_device
-from spdsim.engine.draws import Draws
 from spdsim.engine.steps import HOST, POST, RECV, RECV_POSTED, SEND, Channel, Compiler
 from spdsim.engine.tape import Tape
 from spdsim.errors import DeadlockError

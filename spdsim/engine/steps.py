@@ -11,7 +11,7 @@ from typing import Any
 import simpy
 
 from spdsim.distributions import Distribution
-from spdsim.engine.draws import Draws, constant_s
+from spdsim.draws import Draws, constant_s
 from spdsim.machine import Issue, Machine, Receipt
 from spdsim.schedules.ops import Compute, Op, Recv, Send, op_name
 from spdsim.schedules.spd import PipelineState, program

@@ -359,11 +359,21 @@ def _head(state: PipelineState) -> Iterator[Op]:
 
 
 def _verdict_sends(state: PipelineState, worker: int) -> tuple[Op, ...]:
-    """The messages with which the source of a verdict tells all others, stage 0 first."""
+    """The messages with which the source of a verdict tells all others.
+
+    Where they go out at once, the last stage comes first: what it computes is verified in the same cycle, and what
+    other stages compute is needed a cycle later. A draft rank that collects before it tells goes by number.
+    """
     layout = state.layout
     if not state.is_full or worker != layout.verdict_source or layout.num_stages == 1:
         return ()
-    others = [other for other in (*range(1, layout.num_workers), 0) if other != worker]
+    stages = range(1, layout.num_stages + 1)
+    told = (
+        *(reversed(stages) if layout.control == "early" else stages),
+        *range(layout.num_stages + 1, layout.num_workers),
+        0,
+    )
+    others = [other for other in told if other != worker]
     return tuple(Send("verdict", state.oldest + 1, to) for to in others)
 
 

@@ -1,0 +1,67 @@
+"""All channels of one worker whose fellows are other processes, here or on other hosts.
+
+Messages between GPUs go by NCCL. What a host reads lies in hosts' memory and never passes a GPU: over sockets, or by
+gloo where the plan says so. Knows nothing of schedules but their edges.
+"""
+
+import torch
+from torch.distributed.distributed_c10d import Store
+
+from executor.plan import Plan
+from executor.transport.edges import HOST_PAYLOADS, edges_of
+from executor.transport.gloo import Gloo
+from executor.transport.meeting import Meeting, host_id
+from executor.transport.message import Channel, Inbox, Outbox
+from executor.transport.nccl import Nccl
+from executor.transport.sockets import Sockets
+
+
+class DistributedTransport:
+    """The channels of one worker to and from other ranks."""
+
+    def __init__(self, worker: int, plan: Plan, store: Store, master_host: str = "127.0.0.1") -> None:
+        """Connect to the other ranks, which do so at the same time.
+
+        store: of this run alone. master_host: a name of the host of worker 0. With NCCL the current CUDA device must
+        be the worker's. Raises LaunchError if a rank does not come, or cannot be reached.
+        """
+        self._meeting = Meeting(store, plan.layout, worker, host_id(), master_host)
+        self._timeout_s = plan.timeout_s
+        self.hosts = self._meeting.gather("host", self._meeting.host)
+        edges = edges_of(plan.layout)
+        self._nccl: Nccl | None = None
+        if plan.backend == "nccl":
+            between_gpus = [edge for edge in edges if edge.payload not in HOST_PAYLOADS]
+            edges = tuple(edge for edge in edges if edge.payload in HOST_PAYLOADS)
+            self._nccl = Nccl(self._meeting, between_gpus, torch.device("cuda", torch.cuda.current_device()))
+        kind = Gloo if plan.backend == "gloo" else Sockets
+        self._between_hosts = kind(self._meeting, self.hosts, edges)
+
+    def outbox(self, channel: Channel, num_slots: int) -> Outbox:
+        """Return the sending end of a channel of this worker."""
+        if self._nccl is not None and not channel.is_host:
+            return self._nccl.outbox(channel, num_slots)
+        return self._between_hosts.outbox(channel, num_slots)
+
+    def inbox(self, channel: Channel, num_slots: int) -> Inbox:
+        """Return the receiving end of a channel of this worker."""
+        if self._nccl is not None and not channel.is_host:
+            return self._nccl.inbox(channel, num_slots)
+        return self._between_hosts.inbox(channel, num_slots)
+
+    def meet(self) -> None:
+        """Wait until every rank has loaded and says so here; from then on no message may take longer than planned.
+
+        Raises LaunchError if a rank does not come.
+        """
+        self._meeting.gather("ready", "")
+        self._between_hosts.set_timeout(self._timeout_s)
+
+    def close(self) -> None:
+        """Leave the other ranks, which do so too.
+
+        Raises LostRankError if a receiver does not take its last message, or is gone.
+        """
+        self._between_hosts.close()
+        if self._nccl is not None:
+            self._nccl.close()

@@ -1,0 +1,328 @@
+"""The draft module at work: whatever the verdicts, it drafts what recomputing everything from scratch gives."""
+
+import gc
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+import torch
+from torch import Tensor
+from transformers.models.qwen3.configuration_qwen3 import Qwen3Config
+from transformers.models.qwen3.modeling_qwen3 import Qwen3DecoderLayer, Qwen3RMSNorm, Qwen3RotaryEmbedding
+
+from executor.draft.cut import Cut
+from executor.draft.drafter import Drafter
+from executor.draft.module import DraftModule
+from executor.draft.runner import Runner
+from executor.draft.shape import DraftShape
+from executor.model.dense import DenseShape
+from executor.model.parts import RmsNorm
+from executor.model.rotary import Rotary
+from executor.model.rows import RowTable
+from executor.model.steps import Launch, bucket
+from spdsim.errors import InputError, RunError
+from spdsim.schedules.ops import Compute, Recv, Verdict
+from spdsim.schedules.spd import PROMPT, Control, Layout, LmHead, PipelineState, advance, program, start
+
+torch.set_num_threads(1)
+
+HIDDEN, VOCAB, MAX_ROWS, THETA, EPS = 32, 24, 96, 10_000.0, 1e-6
+LAYER = DenseShape(HIDDEN, 48, 4, 2, 8, qk_norm=True, attention_bias=False, rms_eps=EPS)
+SUBSET = (1, 2, 3, 5, 8, 13, 21)
+NO_TEXT = float("nan")
+"""What a position holds that nothing was put into; whatever reads it becomes NaN too."""
+
+CUTS = [
+    Cut((1, 2), (0,)),
+    Cut((2, 1), (0, 3)),
+    Cut((2, 2), (0, 2, 4)),
+    Cut((2, 3, 1), (0, 1, 3, 5)),
+    Cut((1, 1, 1), (0, 3)),
+    Cut((2, 2, 2, 2), (0, 2, 4, 6, 8)),
+    Cut((2, 2, 2, 2), (0, 5, 7)),
+    Cut((3, 2, 2, 2, 2), (0, 2, 3, 10)),
+    Cut((1, 1, 1, 1, 1), (0, 1, 2, 3, 4, 5)),
+]
+"""Anchors fewer than depths, as many, one alone; several in a stage, none in another, the last layer's output."""
+
+
+@dataclass
+class World:
+    """Tokens and what the target makes of them: invented, anew for every token that comes to a position."""
+
+    cut: Cut
+    seed: int
+    features: dict[int, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.generator = torch.Generator().manual_seed(self.seed)
+        self.table_VH = torch.randn(VOCAB, HIDDEN, generator=self.generator)
+
+    def embed(self, tokens_T: Tensor) -> Tensor:
+        return self.table_VH[tokens_T]
+
+    def known(self, newest: int) -> list[Tensor]:
+        """Return all features of the tokens up to a position."""
+        return [self.features[position] for position in range(newest + 1)]
+
+    def new_token(self, position: int) -> Tensor:
+        """Let a token come to a position; return its id."""
+        token_1 = torch.randint(VOCAB, (1,), generator=self.generator)
+        of_stages = torch.randn(len(self.cut.anchors) - 1, HIDDEN, generator=self.generator)
+        self.features[position] = torch.cat((self.embed(token_1), of_stages))
+        return token_1
+
+    def put_out(self, stage: int, position: int) -> Tensor:
+        """Return the anchors, (A, H), that lie in a stage."""
+        first, end = sum(self.cut.layers[:stage]), sum(self.cut.layers[: stage + 1])
+        return self.features[position][[first < anchor <= end for anchor in self.cut.anchors]]
+
+
+@dataclass
+class Slow:
+    """The draft module without a cache, of transformers' layers: every draft computes every row anew."""
+
+    cut: Cut
+    weights: dict[str, Tensor]
+
+    def __post_init__(self) -> None:
+        config = Qwen3Config(
+            hidden_size=HIDDEN, intermediate_size=LAYER.intermediate_size, num_attention_heads=LAYER.num_heads,
+            num_key_value_heads=LAYER.num_kv_heads, head_dim=LAYER.head_dim, rms_norm_eps=EPS, attention_bias=False,
+            rope_parameters={"rope_type": "default", "rope_theta": THETA},
+        )  # fmt: skip
+        self.rotary = Qwen3RotaryEmbedding(config)
+        self.norm = Qwen3RMSNorm(HIDDEN, EPS)
+        self.layers: list[Qwen3DecoderLayer] = []
+        while of_layer := self._under(f"spec_layers.{len(self.layers)}."):
+            layer = Qwen3DecoderLayer(config, len(self.layers))
+            layer.load_state_dict(of_layer, strict=True)
+            self.layers.append(layer)
+
+    def logits(self, features: Sequence[Tensor], depths: Sequence[int]) -> Tensor:
+        """Return what follows the last of the tokens, each known by all its features and its depth."""
+        hidden_1TH = torch.stack([self._row(*token) for token in zip(features, depths, strict=True)])[None]
+        positions_1T = torch.arange(len(features))[None]
+        mask = torch.full((len(features), len(features)), float("-inf")).triu(1)[None, None]
+        for layer in self.layers:
+            hidden_1TH = layer(
+                hidden_1TH, mask, positions_1T, position_embeddings=self.rotary(hidden_1TH, positions_1T)
+            )
+        logits_V: Tensor = self.norm(hidden_1TH[0, -1]) @ self.weights["lm_head.weight"].T
+        return logits_V
+
+    def _row(self, features_MH: Tensor, depth: int) -> Tensor:
+        done = sum(self.cut.layers[:depth])
+        known = features_MH[[anchor <= done for anchor in self.cut.anchors]].flatten()
+        return self.weights[f"aggr_projs.{len(known) // HIDDEN - 1}.weight"] @ known
+
+    def _under(self, prefix: str) -> dict[str, Tensor]:
+        return {name.removeprefix(prefix): w for name, w in self.weights.items() if name.startswith(prefix)}
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A draft: its logits, the absolute position that it follows, and the depth of every token up to there."""
+
+    logits: Tensor
+    newest: int
+    num_in_flight: int
+    depths: list[int]
+
+
+@dataclass
+class Bench:
+    """A drafter with random weights, and what its module is made of."""
+
+    world: World
+    module: DraftModule
+    runner: Runner
+    drafter: Drafter
+
+
+def bench(
+    cut: Cut, num_layers: int, lag: int, seed: int, ids: tuple[int, ...] | None = None,
+    *, max_rows: int = MAX_ROWS, launch: Launch = "eager",
+) -> Bench:  # fmt: skip
+    """Return a drafter at the sizes of these tests."""
+    world, cpu, dtype = World(cut, seed), torch.device("cpu"), torch.float32
+    norm = RmsNorm(HIDDEN, EPS, dtype, cpu)
+    norm.scale.fill_(1.0)
+    module = DraftModule(DraftShape(cut, LAYER, num_layers, VOCAB, ids), norm, dtype, cpu)
+    for parameter in module.parameters():
+        middle, spread = (1.0, 0.3) if parameter.ndim == 1 else (0.0, parameter.shape[1] ** -0.5)
+        parameter.normal_(middle, spread, generator=world.generator)
+    runner = Runner(module, RowTable(Rotary(LAYER.head_dim, THETA), max_rows, dtype, cpu), lag, launch)
+    return Bench(world, module, runner, Drafter(runner, world.embed))
+
+
+def depth(state: PipelineState, position: int) -> int:
+    """Return how many stages the token at a schedule's position has completed when a cycle begins."""
+    behind = state.in_flight[0] - position
+    return min(behind, state.layout.num_stages) if position in state.in_flight else state.layout.num_stages
+
+
+def decode(on: Bench, layout: Layout, verdicts: Sequence[bool], prompt_tokens: int) -> Iterator[Draft]:
+    """Run a draft rank's program over scripted verdicts, doing as its worker does; yield every draft."""
+    world, drafter, cut = on.world, on.drafter, on.module.shape.cut
+
+    def enter(position: int) -> None:
+        drafter.put_token(position, world.new_token(position))
+        # What its stages have not put out yet is not to be read.
+        for stage in range(cut.num_stages):
+            drafter.put_features(stage, position, torch.full_like(world.put_out(stage, position), NO_TEXT))
+
+    def keep(stage: int, position: int, put_out: dict[int, Tensor]) -> None:
+        if position == PROMPT:
+            of_prompt = [world.put_out(stage, row) for row in range(prompt_tokens)]
+            drafter.put_prompt_features(stage, torch.stack(of_prompt))
+        else:
+            drafter.put_features(stage, prompt_tokens + position, put_out[stage])
+
+    drafter.reset([int(world.new_token(row)) for row in range(prompt_tokens)])
+    state = start(layout, len(verdicts) + 1)
+    while not state.is_done:
+        accepted = state.cycle < 0 or verdicts[state.committed - 1]
+        running = dict(enumerate(state.in_flight[: cut.num_stages]))
+        put_out = {stage: world.put_out(stage, prompt_tokens + position) for stage, position in running.items()}
+        for op in program(state, 0):
+            match op:
+                case Compute("draft", position):
+                    newest = prompt_tokens + position - 1
+                    depths = [depth(state, row - prompt_tokens) for row in range(newest + 1)]
+                    logits_V, num_in_flight = drafter.draft(newest, len(state.in_flight)), len(state.in_flight)
+                    yield Draft(logits_V, newest, num_in_flight, depths)
+                    enter(newest + 1)
+                case Compute("commit", position) if state.cycle < 0 or not accepted:
+                    enter(prompt_tokens + position)
+                case Compute("prefill"):
+                    drafter.prefill()
+                case Recv("features", position, source):
+                    keep(layout.stage_of(source), position, put_out)
+                case Recv("hidden", position) if layout.last_hidden_carries_features:
+                    keep(cut.num_stages - 1, position, put_out)
+        state = advance(state, Verdict(accepted) if state.is_full else None)
+
+
+def close(left: Tensor, right: Tensor) -> None:
+    """Equal but for rounding, and not NaN."""
+    torch.testing.assert_close(left, right, atol=2e-5, rtol=1e-4)
+
+
+def tried(cut: Cut, lag: int, head: LmHead = "draft_rank", control: Control = "early") -> Layout:
+    stages = tuple(stage for stage in range(cut.num_stages) if cut.anchors_of_stage(stage))
+    return Layout(cut.num_stages, head, lag, stages, control)
+
+
+def scripted(seed: int, length: int = 9) -> list[bool]:
+    coins = random.Random(seed)
+    return [coins.random() < 0.7 for _ in range(length)]
+
+
+@pytest.mark.parametrize("lag", [0, 1, 2])
+@pytest.mark.parametrize("number", range(len(CUTS)), ids=[str(cut) for cut in CUTS])
+def test_every_draft_is_what_computing_all_rows_anew_gives(number: int, lag: int) -> None:
+    """Whatever was accepted, rejected, flushed and drafted again; for prompts shorter and longer than the pipeline."""
+    cut, turn = CUTS[number], (number + lag) % 3
+    num_layers, prompt_tokens, ids = ((1, 6, None), (2, 1, SUBSET), (3, 2, None))[turn]
+    on = bench(cut, num_layers, lag, number, ids)
+    slow, num_drafts = Slow(cut, on.module.state_dict()), 0
+    for draft in decode(on, tried(cut, lag), scripted(number), prompt_tokens):
+        close(draft.logits, slow.logits(on.world.known(draft.newest), draft.depths))
+        num_drafts += 1
+    assert num_drafts > 10
+
+
+@pytest.mark.parametrize("control", ["early", "late", "lockstep"])
+@pytest.mark.parametrize("head", ["draft_rank", "last_stage", "sharded", "own_device"])
+def test_the_order_in_which_a_schedule_brings_features_makes_no_difference(head: LmHead, control: Control) -> None:
+    """Features of flushed tokens come before their verdict or after it, with the last hidden state or apart."""
+    cut, lag = CUTS[3], 1
+    drafts, others = (
+        list(decode(bench(cut, 2, lag, 5), layout, scripted(7), 3))
+        for layout in (tried(cut, lag), tried(cut, lag, head, control))
+    )
+    assert len(drafts) == len(others) > 10
+    for draft, other in zip(drafts, others, strict=True):
+        close(draft.logits, other.logits)
+
+
+@pytest.mark.parametrize("cut", [CUTS[0], CUTS[3], CUTS[7]], ids=str)
+def test_a_static_program_drafts_what_single_operations_do(cut: Cut) -> None:
+    """With its position in a tensor and more rows visible than are written, as compiled or captured it would run."""
+    on = bench(cut, 2, 1, 3, SUBSET)
+    for draft in decode(on, tried(cut, 1), scripted(4), 5):
+        num_rows = cut.num_rows(draft.num_in_flight)
+        for num_visible in (bucket(draft.newest + 1, MAX_ROWS), draft.newest + 1):
+            program = on.runner.static_program(num_rows, num_visible)
+            close(program(torch.tensor([draft.newest])), draft.logits)
+
+
+def test_what_is_prepared_serves_sequences_of_every_length() -> None:
+    """Across buckets, in fill cycles and full ones. (Here torch runs, step by step, what it would compile.)"""
+    cut, prompts = CUTS[3], (3, 250, 505)
+    with torch.compiler.set_stance("force_eager"):
+        static = bench(cut, 1, 0, 2, max_rows=600, launch="compiled")
+        static.drafter.prepare(530)
+        for prompt_tokens in prompts:
+            single = bench(cut, 1, 0, 2, max_rows=600)
+            static.world = World(cut, 2)
+            single.world.generator.set_state(static.world.generator.get_state())
+            runs = (decode(on, tried(cut, 0), scripted(1), prompt_tokens) for on in (static, single))
+            for draft, other in zip(*runs, strict=True):
+                close(draft.logits, other.logits)
+
+
+def test_a_long_prompt_is_run_in_parts() -> None:
+    """The rows of each part see those of the parts before it."""
+    cut = CUTS[3]
+    on = bench(cut, 2, 0, 4, max_rows=700)
+    first = next(decode(on, tried(cut, 0), scripted(1), 600))
+    close(first.logits, Slow(cut, on.module.state_dict()).logits(on.world.known(first.newest), first.depths))
+
+
+def test_sequences_leave_nothing_behind() -> None:
+    """A drafter that has decoded drafts as a new one does."""
+    cut = CUTS[5]
+    used, fresh = bench(cut, 2, 0, 1), bench(cut, 2, 0, 1)
+    for prompt_tokens in (20, 3):
+        assert len(list(decode(used, tried(cut, 0), scripted(prompt_tokens), prompt_tokens))) > 10
+    fresh.world.generator.set_state(used.world.generator.get_state())
+    pairs = zip(decode(used, tried(cut, 0), scripted(1), 4), decode(fresh, tried(cut, 0), scripted(1), 4), strict=True)
+    for draft, other in pairs:
+        close(draft.logits, other.logits)
+
+
+def test_memory_does_not_grow_with_tokens() -> None:
+    """Neither with those of a prompt nor with those that are decoded, whatever is rejected."""
+    on, cut = bench(CUTS[3], 2, 1, 1), CUTS[3]
+    used = []
+    for prompt_tokens, length in ((2, 5), (40, 30)):
+        for _ in decode(on, tried(cut, 1), scripted(length, length), prompt_tokens):
+            pass
+        on.world.features.clear()
+        used.append(live_bytes())
+    assert used[0] == used[1]
+
+
+def live_bytes() -> int:
+    """Return the bytes of all tensors that anything holds."""
+    gc.collect()
+    tensors = (thing for thing in gc.get_objects() if issubclass(type(thing), Tensor))
+    storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}
+    return sum(storages.values())
+
+
+def test_a_sequence_longer_than_the_caches_is_refused() -> None:
+    """As one line, before anything is written beyond them."""
+    on = bench(CUTS[0], 1, 0, 0)
+    with pytest.raises(RunError, match=f"row {MAX_ROWS} is asked for: the sequence may have at most {MAX_ROWS} rows"):
+        on.drafter.draft(MAX_ROWS, 1)
+
+
+def test_graphs_need_cuda() -> None:
+    """Said before anything is run."""
+    on = bench(CUTS[0], 1, 0, 0)
+    with pytest.raises(InputError, match="launch is cuda_graph on cpu: must be eager or compiled, or the device cuda"):
+        Runner(on.module, RowTable(Rotary(8, THETA), 8, torch.float32, "cpu"), 0, "cuda_graph")
