@@ -134,7 +134,8 @@ class Interpreter:
             ops = schedule.program(state, self._worker.index)
             steps = [self._step(op, state, job.method, prompt_tokens) for op in ops]
             if self._worker.index == self._plan.layout.verdict_source:
-                _pause_around_verdict(ops, steps)
+                is_stage = self._plan.layout.role(self._worker.index) == "stage"
+                _pause_around_verdict(ops, steps, is_stage=is_stage)
             inboxes = tuple(step[3] for step in steps if step[0] == _RECV)
             cycle = self._cycles[key] = Cycle(tuple(steps), inboxes)
         return cycle
@@ -170,13 +171,18 @@ class Interpreter:
         return box
 
 
-def _pause_around_verdict(ops: Sequence[Op], steps: list[Step]) -> None:
-    """Add a pause before a verdict is read, for which the host waits, and one after it was sent, for those who wait."""
+def _pause_around_verdict(ops: Sequence[Op], steps: list[Step], *, is_stage: bool) -> None:
+    """Add a pause before a verdict is read, for which the host waits, and after each sending of it.
+
+    So whoever was told goes on at once.
+    A stage that tells others goes on itself: it is the last one, for whose next output all will wait.
+    """
     sends = [index for index, op in enumerate(ops) if isinstance(op, Send) and op.payload == "verdict"]
     reads = sends or [index for index, op in enumerate(ops) if isinstance(op, Compute) and op.task == "commit"]
     pause: Step = (_PAUSE, 0, _nothing, None, 0, False, None)
-    if sends:
-        steps.insert(sends[-1] + 1, pause)
+    if not is_stage:
+        for index in reversed(sends):
+            steps.insert(index + 1, pause)
     if reads:
         steps.insert(reads[0], pause)
 
