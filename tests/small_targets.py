@@ -1,5 +1,6 @@
 """Plans of runs with real arithmetic on a very small target: random weights, seeded, so that every run agrees."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,9 +20,9 @@ CONFIG = small_config(hidden_size=32, num_layers=8, num_heads=4, num_kv_heads=2)
 def small_plan(
     stages: int, *, forced: Acceptance | None = None, sampling: Sampling = GREEDY, backend: Backend = "local",
     config: dict[str, Any] = CONFIG, seed: int = 0, draft_vocab: int | None = None, max_context: int = 256,
-    runtime: dict[str, Any] | None = None, timeout_s: float = 60.0, **partition: Any,
+    runtime: dict[str, Any] | None = None, timeout_s: float = 60.0, directory: Path | None = None, **partition: Any,
 ) -> Plan:  # fmt: skip
-    """Return the plan of decoding with random weights; the draft module has one layer and three anchors."""
+    """Return the plan of decoding with the weights in `directory`, or random ones; the draft module has one layer."""
     runtime = {"sampling": "greedy" if sampling.is_greedy else "sampled", **(runtime or {})}
     scenario = build_scenario({
         "name": "small",
@@ -36,7 +37,7 @@ def small_plan(
     })  # fmt: skip
     layout = layout_of(scenario)
     return Plan(
-        scenario=scenario, layout=layout, layers=layers_of_stages(scenario), model=ModelPlan(config, None, seed),
+        scenario=scenario, layout=layout, layers=layers_of_stages(scenario), model=ModelPlan(config, directory, seed),
         draft=DraftPlan(1, anchors(scenario), draft_vocab, forced=forced), sampling=sampling, seed=seed,
         max_context=max_context, backend=backend, devices=(0,) * layout.num_workers, timeout_s=timeout_s,
     )  # fmt: skip

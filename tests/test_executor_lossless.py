@@ -1,5 +1,6 @@
 """Speculation changes no token: every cut, placement, lag and draft gives what plain decoding and transformers give."""
 
+import json
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
@@ -79,6 +80,42 @@ def test_greedy_tokens_are_those_of_transformers(
         assert result.tokens == reference(job.prompt, job.max_new_tokens), job
         if job.method == "spd" and stages > 1 and drafts in ("right", "wrong"):
             assert set(result.accepted) <= {drafts == "right"}
+
+
+FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "qwen2": ("Qwen2Config", "Qwen2ForCausalLM", {}),
+    "qwen3": ("Qwen3Config", "Qwen3ForCausalLM", {"head_dim": 8}),
+    "mistral": ("MistralConfig", "MistralForCausalLM", {"sliding_window": 8}),
+    "qwen3.5": ("Qwen3_5TextConfig", "Qwen3_5ForCausalLM", {
+        "head_dim": 8, "linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 8,
+        "linear_value_head_dim": 8, "full_attention_interval": 4,
+    }),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_is_lossless_from_its_checkpoint(family: str, tmp_path: Path) -> None:
+    """What transformers has saved is decoded as transformers decode it, recurrent states and windows included."""
+    transformers = pytest.importorskip("transformers")
+    one_thread()
+    torch.manual_seed(0)
+    config_name, model_name, sizes = FAMILIES[family]
+    config = getattr(transformers, config_name)(
+        vocab_size=300, hidden_size=32, intermediate_size=64, num_hidden_layers=8, num_attention_heads=4,
+        num_key_value_heads=2, tie_word_embeddings=True, eos_token_id=None, bos_token_id=None, initializer_range=0.3,
+        **sizes,
+    )  # fmt: skip
+    model = getattr(transformers, model_name)(config).eval().float()
+    model.save_pretrained(tmp_path)
+    ids = torch.tensor([PROMPTS[1]])
+    out = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=16, do_sample=False, pad_token_id=0)
+    written = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    plan = small_plan(
+        4, forced=Bernoulli(0.6), config=written, directory=tmp_path, lm_head="sharded", verification_lag=1
+    )
+    alone, result = decode(plan, *both(PROMPTS[1], 16))
+    assert result.tokens == alone.tokens == tuple(out[0, len(PROMPTS[1]) :].tolist())
+    assert not all(result.accepted)
 
 
 @pytest.mark.parametrize(("stages", "head", "lag"), [(2, "last_stage", 1), (4, "draft_rank", 0), (8, "sharded", 2)])
