@@ -1,6 +1,6 @@
 """What the executor reaches on one GPU, with random weights in bf16: bandwidth, cycles, overhead. Prints tables.
 
-    python benchmarks/gpu.py [--json FILE] [--rounds 3] [--new-tokens 256]
+    python -m benchmarks.gpu [--json FILE] [--rounds 3] [--new-tokens 256]
 
 plain decoding: bytes of weights read for each token over the time of a token, as a share of the bandwidth of a large
 copy on the device (bytes read plus bytes written per second). Targets: 70 % at the size of 8B, 60 % at that of 4B.

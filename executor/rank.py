@@ -79,8 +79,10 @@ def run_local(plan: Plan, jobs: Sequence[Job], sink: Sink) -> Outcome:
         sink(Ready(time.perf_counter() - begun_s, _device_names(plan)))
         # What is loaded stays: a collector that looks through it amid a cycle stops every worker.
         gc.freeze()
-        results = [_in_turn(interpreters, number, job, sink, devices, streams) for number, job in enumerate(jobs)]
-    gc.unfreeze()
+        try:
+            results = [_in_turn(interpreters, number, job, sink, devices, streams) for number, job in enumerate(jobs)]
+        finally:
+            gc.unfreeze()
     reports = tuple(
         RankReport(worker, interpreters[worker].spans.trace, memory.peak_bytes(devices[worker]), held_bytes[worker])
         for worker in workers

@@ -85,6 +85,7 @@ class Slow:
 
     cut: Cut
     weights: dict[str, Tensor]
+    norm_H: Tensor
 
     def __post_init__(self) -> None:
         config = Qwen3Config(
@@ -94,6 +95,7 @@ class Slow:
         )  # fmt: skip
         self.rotary = Qwen3RotaryEmbedding(config)
         self.norm = Qwen3RMSNorm(HIDDEN, EPS)
+        self.norm.weight.data.copy_(self.norm_H)
         self.layers: list[Qwen3DecoderLayer] = []
         while of_layer := self._under(f"spec_layers.{len(self.layers)}."):
             layer = Qwen3DecoderLayer(config, len(self.layers))
@@ -137,8 +139,13 @@ class Bench:
 
     world: World
     module: DraftModule
+    norm: RmsNorm
     runner: Runner
     drafter: Drafter
+
+    def slow(self) -> Slow:
+        """Return the slow reference with the same weights."""
+        return Slow(self.world.cut, self.module.state_dict(), self.norm.scale)
 
 
 def bench(
@@ -148,13 +155,13 @@ def bench(
     """Return a drafter at the sizes of these tests."""
     world, cpu, dtype = World(cut, seed), torch.device("cpu"), torch.float32
     norm = RmsNorm(HIDDEN, EPS, dtype, cpu)
-    norm.scale.fill_(1.0)
+    norm.scale.normal_(1.0, 0.3, generator=world.generator)
     module = DraftModule(DraftShape(cut, LAYER, num_layers, VOCAB, ids), norm, dtype, cpu)
     for parameter in module.parameters():
         middle, spread = (1.0, 0.3) if parameter.ndim == 1 else (0.0, parameter.shape[1] ** -0.5)
         parameter.normal_(middle, spread, generator=world.generator)
     runner = Runner(module, RowTable(Rotary(LAYER.head_dim, THETA), max_rows, dtype, cpu), lag, launch)
-    return Bench(world, module, runner, Drafter(runner, world.embed))
+    return Bench(world, module, norm, runner, Drafter(runner, world.embed))
 
 
 def depth(state: PipelineState, position: int) -> int:
@@ -227,7 +234,7 @@ def test_every_draft_is_what_computing_all_rows_anew_gives(number: int, lag: int
     cut, turn = CUTS[number], (number + lag) % 3
     num_layers, prompt_tokens, ids = ((1, 6, None), (2, 1, SUBSET), (3, 2, None))[turn]
     on = bench(cut, num_layers, lag, number, ids)
-    slow, num_drafts = Slow(cut, on.module.state_dict()), 0
+    slow, num_drafts = on.slow(), 0
     for draft in decode(on, tried(cut, lag), scripted(number), prompt_tokens):
         close(draft.logits, slow.logits(on.world.known(draft.newest), draft.depths))
         num_drafts += 1
@@ -264,7 +271,7 @@ def test_what_is_prepared_serves_sequences_of_every_length() -> None:
     cut, prompts = CUTS[3], (3, 250, 505)
     with torch.compiler.set_stance("force_eager"):
         static = bench(cut, 1, 0, 2, max_rows=600, launch="compiled")
-        static.drafter.prepare(530)
+        static.drafter.prepare()
         for prompt_tokens in prompts:
             single = bench(cut, 1, 0, 2, max_rows=600)
             static.world = World(cut, 2)
@@ -279,7 +286,7 @@ def test_a_long_prompt_is_run_in_parts() -> None:
     cut = CUTS[3]
     on = bench(cut, 2, 0, 4, max_rows=700)
     first = next(decode(on, tried(cut, 0), scripted(1), 600))
-    close(first.logits, Slow(cut, on.module.state_dict()).logits(on.world.known(first.newest), first.depths))
+    close(first.logits, on.slow().logits(on.world.known(first.newest), first.depths))
 
 
 def test_sequences_leave_nothing_behind() -> None:

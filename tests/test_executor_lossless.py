@@ -25,9 +25,12 @@ DRAFTS: dict[str, Acceptance | None] = {
 LAYOUTS: list[tuple[int, dict[str, Any]]] = [(1, {})] + [
     (n, {"lm_head": head, "verification_lag": lag}) for n, head, lag in product((2, 3, 4, 8), PLACEMENTS, (0, 1, 2))
 ]
+RUNTIMES = [{"control": control, "messages": messages} for control, messages in product(
+    ("early", "late", "lockstep"), ("per_edge", "per_tensor")
+)]  # fmt: skip
 
 CASES = [
-    (stages, partition, drafts)
+    (stages, {**partition, "runtime": RUNTIMES[(number + (drafts == "mixed")) % len(RUNTIMES)]}, drafts)
     for number, (stages, partition) in enumerate(LAYOUTS)
     for drafts in ("mixed", *([("right", "wrong", "the module's")[number // 2 % 3]] if number % 2 else []))
 ]

@@ -18,7 +18,6 @@ PROMPTS = ((72, 101, 108, 108, 111), (7,))
 SAMPLED = Sampling(0.9, top_k=30)
 
 METHODS: tuple[Any, Any] = ("plain", "spd")
-BACKENDS: tuple[Any, Any] = ("gloo", "local")
 
 RUNS: list[tuple[int, dict[str, Any], Acceptance | None, Sampling]] = [
     (1, {}, None, Sampling()),
@@ -31,9 +30,13 @@ RUNS: list[tuple[int, dict[str, Any], Acceptance | None, Sampling]] = [
 ]
 
 
-@pytest.mark.parametrize(("stages", "partition", "forced", "sampling"), RUNS, ids=str)
-def test_ranks_over_gloo_decode_what_one_process_decodes(
-    stages: int, partition: dict[str, Any], forced: Acceptance | None, sampling: Sampling
+@pytest.mark.parametrize(
+    ("backend", "stages", "partition", "forced", "sampling"),
+    [(("gloo", "socket")[number % 2], *run) for number, run in enumerate(RUNS)] + [("socket", *RUNS[-1])],
+    ids=str,
+)
+def test_ranks_decode_what_one_process_decodes(
+    backend: Any, stages: int, partition: dict[str, Any], forced: Acceptance | None, sampling: Sampling
 ) -> None:
     """Several prompts one after another; verdicts and cycles are the same too, for they depend on no timing."""
     one_thread()
@@ -42,10 +45,12 @@ def test_ranks_over_gloo_decode_what_one_process_decodes(
         for number, (prompt, count) in enumerate([(PROMPTS[0], 12), (PROMPTS[1], 6), (PROMPTS[0], 1), (PROMPTS[1], 2)])
         for method in METHODS
     ]
-    plans = [small_plan(stages, forced=forced, sampling=sampling, backend=backend, **partition) for backend in BACKENDS]
-    over_gloo = launch(plans[0], todo, lambda _: None).results
-    here = run_local(plans[1], todo, lambda _: None).results
-    assert [_without_times(result) for result in over_gloo] == [_without_times(result) for result in here]
+    apart, together = (
+        small_plan(stages, forced=forced, sampling=sampling, backend=where, **partition) for where in (backend, "local")
+    )
+    there = launch(apart, todo, lambda _: None).results
+    here = run_local(together, todo, lambda _: None).results
+    assert [_without_times(result) for result in there] == [_without_times(result) for result in here]
 
 
 def test_ranks_run_the_simulators_ops_in_its_order() -> None:

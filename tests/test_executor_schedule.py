@@ -9,6 +9,7 @@ from executor.events import Event, JobDone, TokenVerified
 from executor.rank import run_local
 from executor.worker.emulated import invented_token
 from spdsim.acceptance import Bernoulli, Replay, toss
+from spdsim.scenario.placement import layout_of
 from spdsim.schedules import plain, spd
 from spdsim.schedules.ops import Compute, Recv, Send, Verdict
 from spdsim.simulation import simulate
@@ -58,6 +59,25 @@ def test_spans_tell_the_verdicts_as_the_simulators_do(head: str) -> None:
     for report in outcome.reports:
         mine = [(s.worker, s.op, s.position, s.accepted) for s in report.spans.spans(1)]
         assert mine == [span for span in theirs if span[0] == report.worker]
+
+
+@pytest.mark.parametrize(("head", "lag"), [*product(PLACEMENTS, (1, 2, 3))])
+def test_a_flushed_verification_has_no_verdict_and_others_have_their_own(head: str, lag: int) -> None:
+    """With a lag, positions are verified ahead; a rejection flushes those, and their spans stay undecided."""
+    scenario = emulated_scenario(3, lm_head=head, verification_lag=lag, p=0.6)
+    _, outcome, _ = run(scenario)
+    report = outcome.reports[scenario_source(scenario)]
+    verified = [span for span in report.spans.spans(1) if span.op == "verify" and span.cycle >= 0]
+    accepted = outcome.results[1].accepted
+    decided = [span for span in verified if span.accepted is not None]
+    assert [(span.position, span.accepted) for span in decided] == list(enumerate(accepted, start=1))
+    # From a lag of two on, a verification runs before the verdict on the position before it.
+    assert (len(verified) > len(decided)) == (lag > 1)
+
+
+def scenario_source(scenario: Any) -> int:
+    """The worker that finds verdicts."""
+    return layout_of(scenario).verdict_source
 
 
 @pytest.mark.parametrize(("stages", "p"), [*product((1, 2, 5), (0.0, 0.6, 1.0))])

@@ -1,13 +1,10 @@
 """The commands of `spdsim-exec`, and what becomes of their errors."""
 
 import os
-import signal
 import sys
-from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from executor.cli import PROGRAM
 from executor.cli.generate import generate
@@ -15,47 +12,43 @@ from executor.cli.grouped import GroupedCommand
 from executor.cli.make_model import make_model
 from executor.errors import LaunchError
 from spdsim import __version__
+from spdsim.cli.commands import Commands
 from spdsim.errors import InputError, SpdError
 
+_PACKAGES = ("torch", "safetensors")
+"""What the simulator does without."""
 
-class Commands(TyperGroup):
-    """The group of all commands: turns their errors into one line and an exit code."""
+
+class ExecutorCommands(Commands):
+    """The commands of `spdsim-exec`, of which torchrun may have started many at once."""
+
+    program = PROGRAM
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; an error of ours, Ctrl-C or a closed pipe ends the program without a traceback."""
-        if sys.stdout is None:
-            _say("error: standard output is closed: must be open")
-            raise typer.Exit(2)
-        if isinstance(sys.stdout, TextIOWrapper):
-            # A terminal without Unicode shows "?" rather than a traceback.
-            sys.stdout.reconfigure(errors="replace")
+        """Run the command as every command is run; a package that is not installed is told in one line, too."""
         try:
-            outcome = super().invoke(ctx)
-            sys.stdout.flush()
-        except SpdError as error:
-            # What was asked for is wrong in all of torchrun's processes alike; what happens in a run is not.
-            _say(f"error: {error}", is_common=isinstance(error, InputError | LaunchError))
+            return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            if error.name not in _PACKAGES:
+                raise
+            rule = "must be there: pip install 'spdsim[executor]'"
+            self.say(f"error: {error.name} is not installed: {rule}")
             raise typer.Exit(2) from None
-        except KeyboardInterrupt:
-            _say("stopped, nothing written")
-            raise typer.Exit(128 + signal.SIGINT) from None
-        except BrokenPipeError:
-            from spdsim.cli.screen import discard_stdout
 
-            discard_stdout()
-            return None
-        return outcome
+    def say(self, text: str, error: SpdError | None = None) -> None:
+        """Print a line on stderr; of the processes of a node, the first one speaks for all.
 
-
-def _say(text: str, *, is_common: bool = True) -> None:
-    """Print a line on stderr; of the processes that torchrun has started, the first one speaks for all."""
-    rank = os.environ.get("RANK", "0")
-    if rank == "0" or not is_common:
-        print(f"{PROGRAM}: {text}" if rank == "0" else f"{PROGRAM}: rank {rank}: {text}", file=sys.stderr)
+        What was asked for is wrong in all of them alike; what happens in a run is not.
+        """
+        rank = os.environ.get("RANK", "0")
+        is_first = os.environ.get("LOCAL_RANK", rank) == "0"
+        if is_first or not (error is None or isinstance(error, InputError | LaunchError)):
+            name = self.program if rank == "0" else f"{self.program}: rank {rank}"
+            print(f"{name}: {text}", file=sys.stderr)
 
 
 app = typer.Typer(
-    cls=Commands,
+    cls=ExecutorCommands,
     # Plain help: importing rich for it would double the time of `--help`.
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

@@ -66,6 +66,6 @@ class Drafter:
         """
         return self._runner.draft(newest, self._cut.num_rows(num_in_flight))
 
-    def prepare(self, num_context: int) -> None:
-        """Make ready for sequences of up to `num_context` rows, before the first one: compile, or capture graphs."""
-        self._runner.prepare(num_context)
+    def prepare(self) -> None:
+        """Make ready, before the first sequence: compile, or capture graphs."""
+        self._runner.prepare()

@@ -65,7 +65,7 @@ def _acceptance(text: str, rest: str) -> Acceptance:
     name, equals, value = rest.partition("=")
     if equals and name.strip() == "p":
         return Bernoulli(_probability(text, value))
-    if not Path(rest).exists() and _is_number(rest):
+    if _is_number(rest) and not Path(rest).exists():
         raise InputError(f"--draft is {text}: a probability is written forced:p={rest}")
     records = read_verdicts(_file(text, rest, 'recorded verdicts, JSON lines {"sequence": 0, "accepted": [true, …]}'))
     return Replay(tuple(tuple(verdict == "A" for verdict in record) for record in records))
@@ -89,7 +89,11 @@ def _is_number(text: str) -> bool:
 
 def _file(text: str, name: str, what: str) -> Path:
     path = Path(name)
-    if not path.is_file():
-        rule = "is a directory" if path.is_dir() else "there is no such file"
+    try:
+        rule = "" if path.is_file() else "is a directory" if path.is_dir() else "there is no such file"
+    except OSError as error:
+        # A name longer than any file has.
+        rule = (error.strerror or str(error)).lower()
+    if rule:
         raise InputError(f"--draft is {text}: {name}: {rule}: must be a file with {what}")
     return path

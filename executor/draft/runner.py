@@ -15,7 +15,7 @@ from executor.draft.cut import Block
 from executor.draft.features import FeatureRing, ring_rows
 from executor.draft.module import DraftModule
 from executor.model.rows import Rows, RowTable
-from executor.model.steps import Launch, bucket
+from executor.model.steps import Launch, bucket, buckets
 from spdsim.errors import InputError, RunError
 
 _WARM_UP_RUNS = 3
@@ -63,22 +63,18 @@ class Runner:
         program = self._program(num_rows, bucket(newest + 1, self._table.max_rows))
         return program(self._newest_1.fill_(newest))
 
-    def prepare(self, num_context: int) -> None:
-        """Make every static program for sequences of up to `num_context` rows; only between sequences.
+    def prepare(self) -> None:
+        """Make every static program that a sequence may need; only between sequences.
 
         To capture a graph waits for all that the device was asked for, posted receipts too, so that it is better not
         left to a draft. The rows that it writes are overwritten before anything sees them.
         """
         if self._launch == "eager":
             return
-        last = bucket(num_context, self._table.max_rows)
         for num_rows in self._blocks:
             self._newest_1.fill_(num_rows - 1)
-            num_visible = bucket(1, self._table.max_rows)
-            while num_visible < last:
+            for num_visible in buckets(self._table.max_rows):
                 self._program(num_rows, num_visible)(self._newest_1)
-                num_visible = bucket(num_visible + 1, self._table.max_rows)
-            self._program(num_rows, last)(self._newest_1)
 
     def static_program(self, num_rows: int, num_visible: int) -> Program:
         """Return a program of fixed shapes that drafts as `draft` does, after positions below `num_visible`."""

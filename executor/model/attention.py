@@ -16,12 +16,10 @@ from executor.model.rows import Rows
 class KVCache:
     """Keys and values of one layer by position, (num_kv_heads, max_rows, head_dim) each.
 
-    A row that turns out wrong is simply overwritten. rows_HSD: the heads of both, keys first, in the same memory;
-    pair_21HSD: likewise, as attention takes them.
+    A row that turns out wrong is simply overwritten. rows_HSD: the heads of both, keys first; pair_21HSD: the same
+    memory, as attention takes it.
     """
 
-    keys_HSD: Tensor
-    values_HSD: Tensor
     rows_HSD: Tensor
     pair_21HSD: Tensor
 
@@ -34,7 +32,7 @@ def new_cache(num_kv_heads: int, max_rows: int, head_dim: int, dtype: torch.dtyp
     """Return a cache of `max_rows` rows. Zeros: a row that is masked must be finite all the same."""
     rows_HSD = torch.zeros(2 * num_kv_heads, max_rows, head_dim, dtype=dtype, device=device)
     pair_21HSD = rows_HSD.view(2, 1, num_kv_heads, max_rows, head_dim)
-    return KVCache(rows_HSD[:num_kv_heads], rows_HSD[num_kv_heads:], rows_HSD, pair_21HSD)
+    return KVCache(rows_HSD, pair_21HSD)
 
 
 def rotate(x_HTD: Tensor, rows: Rows) -> None:

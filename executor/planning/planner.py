@@ -29,6 +29,7 @@ from spdsim.scenario.times import ProfileTimes
 from spdsim.schedules.spd import Layout
 
 TIMEOUT_S = 60.0
+_MAX_TIMEOUT_S = 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +115,9 @@ def _plan(
 def _timeout_s(request: Request) -> float:
     if request.timeout_s is None:
         return TIMEOUT_S
-    if not request.timeout_s > 0.0:
-        raise InputError(f"--timeout is {request.timeout_s:g}: must be greater than 0 seconds")
+    if not 0.0 < request.timeout_s <= _MAX_TIMEOUT_S:
+        rule = f"must be greater than 0, and at most {_MAX_TIMEOUT_S:,.0f} seconds"
+        raise InputError(f"--timeout is {request.timeout_s:g}: {rule}")
     return request.timeout_s
 
 

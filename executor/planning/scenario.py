@@ -8,13 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from spdsim.scenario.checks import check
-from spdsim.scenario.files import include_files
+from spdsim.scenario.load import scenario_from
 from spdsim.scenario.model import Scenario
 from spdsim.scenario.overrides import apply_override
-from spdsim.scenario.problems import from_pydantic, report
 from spdsim.scenario.source import KeyPath, Source, read_yaml
 
 STAGES = 2
@@ -60,14 +56,7 @@ def scenario_of(source: Source, settings: Iterable[Setting]) -> Scenario:
     """
     for setting in settings:
         _set(source, setting)
-    include_files(source)
-    try:
-        scenario = Scenario.model_validate(source.data)
-    except ValidationError as error:
-        raise report(from_pydantic(error, source.data), source) from None
-    if problems := check(scenario):
-        raise report(problems, source)
-    return scenario
+    return scenario_from(source)
 
 
 def _set(source: Source, setting: Setting) -> None:

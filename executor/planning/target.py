@@ -49,7 +49,7 @@ def named_by_option(written: str, *, random_weights: bool, is_emulated: bool) ->
     Raises InputError if there is none, or if it has no weights and none were waived.
     """
     needs_weights = not (random_weights or is_emulated)
-    path = Path(written).expanduser()
+    path = _path(written)
     if not path.exists() and (refusal := not_catalogued(written)) is None:
         if needs_weights:
             rule = "is a shape of the catalogue, without weights: add --random-weights, or give a model's directory"
@@ -119,8 +119,9 @@ def read_json(file: Path) -> dict[str, Any]:
     """Return the mapping in a JSON file. Raises InputError if it is none."""
     try:
         data = json.loads(read_text(file))
-    except ValueError as error:
-        raise InputError(f"{file}: is not JSON: {error}") from None
+    except (ValueError, RecursionError) as error:
+        reason = str(error) if isinstance(error, ValueError) else "nested too deeply"
+        raise InputError(f"{file}: is not JSON: {reason}") from None
     if not isinstance(data, dict):
         raise InputError(f"{file}: is {show(data)}: must be a mapping of keys")
     return data
@@ -128,6 +129,16 @@ def read_json(file: Path) -> dict[str, Any]:
 
 def _of_file(file: Path, weights: Path | None) -> Target:
     return Target(read_shape(file), read_json(file), file.parent, weights)
+
+
+def _path(written: str) -> Path:
+    """The path that is written; one that no system has (too long, a home of nobody) is one where nothing is."""
+    try:
+        path = Path(written).expanduser()
+        path.exists()
+    except (OSError, RuntimeError):
+        return Path("no such path") / "at all"
+    return path
 
 
 def _is_path(written: str) -> bool:

@@ -58,7 +58,8 @@ class _Builder:
         self._weights: Weights = RandomWeights(seed) if directory is None else Checkpoint(directory)
         self._cut = Cut(plan.layers, plan.draft.anchors)
         self._saved = None
-        if plan.draft.checkpoint is not None and plan.has_module_drafts:
+        is_needed = self._role == "draft" or has_lm_head(plan, index)
+        if plan.draft.checkpoint is not None and plan.has_module_drafts and is_needed:
             self._saved = checkpoint.read(plan.draft.checkpoint)
         self._table_VH: Tensor | None = None
 
@@ -97,7 +98,7 @@ class _Builder:
         drafter = Drafter(runner, embedding)
         if plan.launch == "cuda_graph":
             # Capturing waits for the device, so it must not happen while messages are awaited.
-            drafter.prepare(plan.max_context)
+            drafter.prepare()
         return DraftRole(plan, drafter, self._draft_token_ids(), self._device)
 
     def _draft_shape(self) -> DraftShape:

@@ -1,8 +1,7 @@
 """How long an emulated computation takes: what the simulator would say of the same task in the same cycle."""
 
 from executor.plan import Job
-from spdsim.distributions import Constant
-from spdsim.draws import Draws
+from spdsim.draws import Draws, constant_s
 from spdsim.machine import Duration, Machine
 from spdsim.schedules.ops import Task
 from spdsim.schedules.spd import PipelineState
@@ -14,13 +13,15 @@ class Durations:
     def __init__(self, machine: Machine, worker: int, seed: int) -> None:
         self._tasks = {task: duration for (index, task), duration in machine.tasks.items() if index == worker}
         self._worker, self._seed = worker, seed
-        self._draws: dict[tuple[Task, int], Draws | float] = {}
+        self._drawn: dict[tuple[Task, int], tuple[float, Draws | None]] = {}
         self._sequence = self._prompt_tokens = 0
 
     def begin(self, job: Job) -> None:
         """Begin a sequence."""
         self._sequence, self._prompt_tokens = job.sequence, len(job.prompt)
-        self._draws.clear()
+        for _, draws in self._drawn.values():
+            if draws is not None:
+                draws.restart(job.sequence)
 
     def of(self, task: Task, state: PipelineState, position: int) -> float:
         """Return the seconds of `task` for the token at `position` of the schedule."""
@@ -28,16 +29,17 @@ class Durations:
         if duration is None or task == "commit":
             return 0.0
         depth = len(state.in_flight)
-        drawn = self._draws.get((task, depth))
-        if drawn is None:
-            drawn = self._draws[task, depth] = self._drawn(duration, task, depth)
-        base_s = drawn if isinstance(drawn, float) else drawn.at(state.cycle)
-        return base_s + duration.per_context_token_s * max(0, self._prompt_tokens + position)
+        found = self._drawn.get((task, depth))
+        if found is None:
+            found = self._drawn[task, depth] = self._base(duration, task, depth)
+        base_s, draws = found
+        if draws is not None:
+            base_s += draws.at(state.cycle)
+        return base_s + duration.per_context_token_s * (self._prompt_tokens + position)
 
-    def _drawn(self, duration: Duration, task: Task, depth: int) -> Draws | float:
+    def _base(self, duration: Duration, task: Task, depth: int) -> tuple[float, Draws | None]:
         base = duration.at_depth(depth)
-        if isinstance(base, Constant):
-            return base.value_s
-        draws = Draws(base, (self._seed, self._worker, task, depth))
-        draws.restart(self._sequence)
-        return draws
+        draws = Draws.of(base, (self._seed, self._worker, task, depth))
+        if draws is not None:
+            draws.restart(self._sequence)
+        return constant_s(base), draws

@@ -66,6 +66,8 @@ class Interpreter:
         if self._durations is not None:
             self._durations.begin(job)
         first = self.spans.begin() if job.is_recorded else 0
+        # A new length of prompt needs new buffers, which are no part of the time to the first token.
+        self._cycle(schedule, state, job)
         book.start_s = time.perf_counter()
         while not state.is_done:
             awaited = schedule.verdict_position(state)

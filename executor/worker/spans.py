@@ -46,3 +46,6 @@ class Spans:
         for index in self._undecided.pop(position, ()):
             site = self.trace.sites[self.trace.site[index]]
             self.trace.site[index] = self.trace.site_id(Site(site.worker, site.op, accepted=accepted))
+        if not accepted:
+            # What was verified ahead is flushed: the positions come again, and their verdicts are of other drafts.
+            self._undecided.clear()

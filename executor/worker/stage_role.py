@@ -58,5 +58,10 @@ class StageRole:
             views[0].copy_(self.output.features_TAH)
 
     def keep_input(self, position: int, views: Views) -> None:
-        """Take the hidden state, or the drafted token, that this stage runs next."""
+        """Take the hidden state that this stage runs next."""
         self._inputs[position] = views[0]
+
+    def keep_draft(self, position: int, views: Views) -> None:
+        """Take a draft: the first stage runs it next, others hear of it where they verify."""
+        if self._is_first:
+            self._inputs[position] = views[0]

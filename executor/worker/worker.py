@@ -195,7 +195,7 @@ class Worker:
 
     def _keep_draft(self, position: int, views: Views) -> None:
         if self._stage is not None:
-            self._stage.keep_input(position, views)
+            self._stage.keep_draft(position, views)
         if self._judge is not None:
             self._judge.keep_draft(position, views[0], views[1] if len(views) > 1 else None)
 

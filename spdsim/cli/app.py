@@ -1,14 +1,11 @@
 """The commands of `spdsim`, and what becomes of their errors."""
 
-import signal
-import sys
-from io import TextIOWrapper
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from spdsim import __version__
+from spdsim.cli.commands import Commands
 from spdsim.cli.fit import fit
 from spdsim.cli.gpus import gpus
 from spdsim.cli.init import init
@@ -20,44 +17,6 @@ from spdsim.cli.schema import schema
 from spdsim.cli.simulate import simulate
 from spdsim.cli.timeline import timeline
 from spdsim.cli.validate import validate
-from spdsim.errors import SpdError
-
-
-class Commands(TyperGroup):
-    """The group of all commands: turns their errors into one line and an exit code."""
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run the command; an error of ours, Ctrl-C or a closed pipe ends the program without a traceback."""
-        if sys.stdout is None:
-            print("spdsim: error: standard output is closed: must be open", file=sys.stderr)
-            raise typer.Exit(2)
-        if isinstance(sys.stdout, TextIOWrapper):
-            # A terminal without Unicode shows "?" rather than a traceback.
-            sys.stdout.reconfigure(errors="replace")
-        try:
-            outcome = super().invoke(ctx)
-            sys.stdout.flush()
-        except SpdError as error:
-            print(f"spdsim: error: {error}", file=sys.stderr)
-            raise typer.Exit(2) from None
-        except KeyboardInterrupt:
-            print("spdsim: stopped, nothing written", file=sys.stderr)
-            raise typer.Exit(128 + signal.SIGINT) from None
-        except BrokenPipeError:
-            from spdsim.cli.screen import discard_stdout
-
-            discard_stdout()
-            return None
-        except OSError as error:
-            # Files have lines of their own: what is left is a full disk behind standard output.
-            from spdsim.cli.screen import discard_stdout
-
-            discard_stdout()
-            where, why = error.filename or "standard output", error.strerror or error
-            print(f"spdsim: error: {where}: cannot be written: {why}", file=sys.stderr)
-            raise typer.Exit(2) from None
-        return outcome
-
 
 app = typer.Typer(
     cls=Commands,

@@ -11,7 +11,7 @@ from spdsim.scenario.files import include_files
 from spdsim.scenario.model import Scenario
 from spdsim.scenario.overrides import apply_override
 from spdsim.scenario.problems import from_pydantic, report
-from spdsim.scenario.source import read_yaml
+from spdsim.scenario.source import Source, read_yaml
 
 
 def load_scenario(path: str | PathLike[str], overrides: Sequence[str] = ()) -> Scenario:
@@ -22,8 +22,16 @@ def load_scenario(path: str | PathLike[str], overrides: Sequence[str] = ()) -> S
     source = read_yaml(fspath(path))
     for setting in overrides:
         apply_override(source, setting)
-    include_files(source)
     source.data.setdefault("name", Path(path).stem)
+    return scenario_from(source)
+
+
+def scenario_from(source: Source) -> Scenario:
+    """Return the scenario that `source` holds, with the files that it names.
+
+    Raises ScenarioError, one line: file and line (or the option), key, value and rule.
+    """
+    include_files(source)
     try:
         scenario = Scenario.model_validate(source.data)
     except ValidationError as error:

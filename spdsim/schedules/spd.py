@@ -361,18 +361,14 @@ def _head(state: PipelineState) -> Iterator[Op]:
 def _verdict_sends(state: PipelineState, worker: int) -> tuple[Op, ...]:
     """The messages with which the source of a verdict tells all others.
 
-    Where they go out at once, the last stage comes first: what it computes is verified in the same cycle, and what
-    other stages compute is needed a cycle later. A draft rank that collects before it tells goes by number.
+    With early control the last stage comes first: what it computes is verified in the same cycle, and what other
+    stages compute is needed a cycle later. With other control they go by number, as the authors' executor has it.
     """
     layout = state.layout
     if not state.is_full or worker != layout.verdict_source or layout.num_stages == 1:
         return ()
     stages = range(1, layout.num_stages + 1)
-    told = (
-        *(reversed(stages) if layout.control == "early" else stages),
-        *range(layout.num_stages + 1, layout.num_workers),
-        0,
-    )
+    told = (*(reversed(stages) if layout.control == "early" else stages), 0)
     others = [other for other in told if other != worker]
     return tuple(Send("verdict", state.oldest + 1, to) for to in others)
 
