@@ -7,11 +7,13 @@ medians of ratios within a round. So a busy machine moves both sides. Run it on 
 
 decoding: a small Llama with random weights, two stages as processes over gloo, drafts forced right (p = 1), one
 thread each. "unpipelined" is plain decoding over the same two processes; `transformers` runs the same weights.
+Beside it, how many times as fast two processes multiply by such weights as one does: no pipeline of two gains more.
 orchestration: n = 8 stages of 5 ms each, emulated, drafts of 1 ms.
 memory: resident bytes while 4,000 tokens are decoded.
 """
 
 import argparse
+import multiprocessing
 import sys
 import tempfile
 import time
@@ -32,7 +34,7 @@ from executor.model.small import small_config, write_model  # noqa: E402
 from executor.plan import JobResult  # noqa: E402
 from executor.planning import Request, plan_run, this_place  # noqa: E402
 
-NEW_TOKENS = 24
+NEW_TOKENS = 48
 PROFILE = """
 format: spd-profile
 version: 1
@@ -69,7 +71,12 @@ def decoding(options: argparse.Namespace) -> None:
         model = Path(directory) / "model"
         config = small_config(options.hidden_size, options.layers, num_heads=8, num_kv_heads=4)
         write_model(model, config, seed=0)
-        rounds = [dict(_round(model)) for _ in range(options.rounds)]
+        rounds, bounds = [], []
+        for _ in range(options.rounds):
+            bounds.append(_scaling(options.hidden_size))
+            rounds.append(dict(_round(model)))
+    bound = f"{median(bounds):.2f} times as fast as one"
+    print(f"\ntwo processes multiply by weights {bound}: memory bounds every ratio below")
     print(f"\nhidden {options.hidden_size}, {options.layers} layers: ms a token")
     for name in rounds[0]:
         print(f"  {name:58} {median(each[name] for each in rounds) * 1e3:8.1f}")
@@ -110,6 +117,34 @@ def _round(model: Path) -> Iterator[tuple[str, float]]:
         plural = "s" if threads > 1 else ""
         yield f"one process, {threads} thread{plural}", _token_s(_run(model=str(model), stages=1, threads=threads)[0])
         yield f"transformers, {threads} thread{plural}", _transformers_token_s(model, threads)
+
+
+def _scaling(hidden_size: int) -> float:
+    """How many times as fast two processes read weights as one."""
+    context = multiprocessing.get_context("spawn")
+    rates = []
+    for count in (1, 2):
+        barrier, rate_of = context.Barrier(count), context.SimpleQueue()
+        processes = [context.Process(target=_multiply, args=(hidden_size, barrier, rate_of)) for _ in range(count)]
+        for process in processes:
+            process.start()
+        rates.append(sum(rate_of.get() for _ in processes))
+        for process in processes:
+            process.join()
+    return rates[1] / rates[0]
+
+
+def _multiply(hidden_size: int, barrier: Any, rate_of: Any) -> None:
+    """Multiply one row by many matrices, as decoding does, and tell how many passes a second that were."""
+    torch.set_num_threads(1)
+    weights = [torch.randn(4 * hidden_size, hidden_size) for _ in range(40)]
+    row = torch.randn(1, hidden_size)
+    barrier.wait()
+    start_s = time.perf_counter()
+    for _ in range(10):
+        for weight in weights:
+            torch.nn.functional.linear(row, weight)
+    rate_of.put(10.0 / (time.perf_counter() - start_s))
 
 
 def _run(**options: Any) -> Sequence[JobResult]:

@@ -230,11 +230,16 @@ def scripted(seed: int, length: int = 9) -> list[bool]:
 @pytest.mark.parametrize("lag", [0, 1, 2])
 @pytest.mark.parametrize("number", range(len(CUTS)), ids=[str(cut) for cut in CUTS])
 def test_every_draft_is_what_computing_all_rows_anew_gives(number: int, lag: int) -> None:
-    """Whatever was accepted, rejected, flushed and drafted again; for prompts shorter and longer than the pipeline."""
+    """Whatever was accepted, rejected, flushed and drafted again; for prompts shorter and longer than the pipeline.
+
+    Weights packed for a CPU, too.
+    """
     cut, turn = CUTS[number], (number + lag) % 3
     num_layers, prompt_tokens, ids = ((1, 6, None), (2, 1, SUBSET), (3, 2, None))[turn]
     on = bench(cut, num_layers, lag, number, ids)
     slow, num_drafts = on.slow(), 0
+    if number % 2:
+        on.module.pack()
     for draft in decode(on, tried(cut, lag), scripted(number), prompt_tokens):
         close(draft.logits, slow.logits(on.world.known(draft.newest), draft.depths))
         num_drafts += 1

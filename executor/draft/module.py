@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from executor.draft.cut import Block
 from executor.draft.shape import DraftShape
+from executor.model import packed
 from executor.model.attention import KVCache
 from executor.model.dense import DenseLayer
 from executor.model.parts import RmsNorm, Weight
@@ -42,7 +43,20 @@ class DraftModule(nn.Module):
         self.aggr_projs = nn.ModuleList(map(Weight, self.projections))
         self.spec_layers = nn.ModuleList(self.layers)
         self.lm_head = Weight(self.head)
-        self.normalize = norm.forward
+        self.normalize, self.linear = norm.forward, F.linear
+
+    def pack(self) -> None:
+        """Pack the weights for products of a few rows where that is faster, once they are loaded.
+
+        The head multiplies one row, and stays. Parameters no longer carry the names of checkpoints afterwards.
+        """
+        if not packed.can_pack(self.head):
+            return
+        del self.aggr_projs
+        self.linear = packed.linear
+        self.projections = [packed.pack(weight) for weight in self.projections]
+        for layer in self.layers:
+            layer.pack()
 
     def new_caches(self, max_rows: int) -> list[KVCache]:
         """Return an empty cache for each layer."""
@@ -67,5 +81,5 @@ class DraftModule(nn.Module):
         projected = []
         for kind, rows in blocks:
             weight = self.projections[kind]
-            projected.append(F.linear(features_RF[rows, : weight.shape[1]], weight))
+            projected.append(self.linear(features_RF[rows, : weight.shape[1]], weight))
         return projected[0] if len(projected) == 1 else torch.cat(projected)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from executor.model import packed
 from executor.model.attention import KVCache, attend, new_cache, rotate
 from executor.model.parts import RmsNorm, Weight
 from executor.model.rows import Rows
@@ -35,8 +36,14 @@ class DenseShape:
     output_bias: bool = False
 
 
+def _add_linear(residual: Tensor, x: Tensor, weight_OI: Tensor) -> Tensor:
+    return torch.addmm(residual, x, weight_OI.t())
+
+
 class Attention(nn.Module):
     """Attention with its projections; query, key and value are one matrix."""
+
+    linear, add_linear = staticmethod(F.linear), staticmethod(_add_linear)
 
     def __init__(self, shape: DenseShape, dtype: torch.dtype, device: torch.device | str) -> None:
         super().__init__()
@@ -60,7 +67,8 @@ class Attention(nn.Module):
         """Return `residual_TH` and the attention of `normed_TH`, and write its keys and values into the cache."""
         shape = self.shape
         num_heads, num_rotated = shape.num_heads, shape.num_heads + shape.num_kv_heads
-        qkv_HTD = F.linear(normed_TH, self.qkv, self.qkv_bias).view(rows.count, -1, shape.head_dim).transpose(0, 1)
+        qkv_TO = self.linear(normed_TH, self.qkv, self.qkv_bias)
+        qkv_HTD = qkv_TO.view(rows.count, -1, shape.head_dim).transpose(0, 1)
         query_HTD, query_key_HTD = qkv_HTD[:num_heads], qkv_HTD[:num_rotated]
         if self.head_norms:
             of_query, of_key = self.head_norms
@@ -69,12 +77,20 @@ class Attention(nn.Module):
             query_key_HTD[num_heads:].mul_(of_key.scale)
         rotate(query_key_HTD, rows)
         cache.write(rows.positions_T, qkv_HTD[num_heads:])
-        out_TH = torch.addmm(residual_TH, attend(query_HTD, cache, rows, shape.window), self.output.t())
+        out_TH = self.add_linear(residual_TH, attend(query_HTD, cache, rows, shape.window), self.output)
         return out_TH if self.output_bias is None else out_TH.add_(self.output_bias)
+
+    def pack(self) -> None:
+        """Pack the weights for products of a few rows; what carries the names of checkpoints is gone."""
+        del self.q_proj, self.k_proj, self.v_proj, self.o_proj
+        self.qkv, self.output = packed.pack(self.qkv), packed.pack(self.output)
+        self.linear, self.add_linear = packed.linear, packed.add_linear
 
 
 class Mlp(nn.Module):
     """A gated MLP; gate and up are one matrix."""
+
+    linear, add_linear = staticmethod(F.linear), staticmethod(_add_linear)
 
     def __init__(self, hidden_size: int, width: int, dtype: torch.dtype, device: torch.device | str) -> None:
         super().__init__()
@@ -86,9 +102,15 @@ class Mlp(nn.Module):
 
     def forward(self, normed_TH: Tensor, residual_TH: Tensor) -> Tensor:
         """Return `residual_TH` and the MLP of `normed_TH`."""
-        gate_up = F.linear(normed_TH, self.gate_up)
+        gate_up = self.linear(normed_TH, self.gate_up)
         act = F.silu(gate_up[:, : self.width]).mul_(gate_up[:, self.width :])
-        return torch.addmm(residual_TH, act, self.down.t())
+        return self.add_linear(residual_TH, act, self.down)
+
+    def pack(self) -> None:
+        """Pack the weights for products of a few rows; what carries the names of checkpoints is gone."""
+        del self.gate_proj, self.up_proj, self.down_proj
+        self.gate_up, self.down = packed.pack(self.gate_up), packed.pack(self.down)
+        self.linear, self.add_linear = packed.linear, packed.add_linear
 
 
 class DenseLayer(nn.Module):
@@ -117,3 +139,8 @@ class DenseLayer(nn.Module):
         """Return the hidden states after this layer; the tokens' rows in `cache` are written."""
         mixed_TH = self.attend(self.normalize(hidden_TH), hidden_TH, rows, cache)
         return self.feed(self.normalize_mixed(mixed_TH), mixed_TH)
+
+    def pack(self) -> None:
+        """Pack the weights for products of a few rows, once they are loaded."""
+        self.self_attn.pack()
+        self.mlp.pack()

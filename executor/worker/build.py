@@ -93,6 +93,9 @@ class _Builder:
             self._saved.fill(module)
         else:
             load(module, RandomWeights(plan.draft.seed), "draft.")
+        if plan.launch == "eager":
+            # What is compiled or captured chooses its products itself.
+            module.pack()
         table = RowTable(target.rotary, plan.max_context, self._dtype, self._device)
         runner = Runner(module, table, plan.layout.verification_lag, plan.launch)
         drafter = Drafter(runner, embedding)
