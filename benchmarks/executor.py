@@ -122,7 +122,7 @@ def _round(model: Path) -> Iterator[tuple[str, float]]:
 def _scaling(hidden_size: int) -> float:
     """How many times as fast two processes read weights as one."""
     context = multiprocessing.get_context("spawn")
-    rates = []
+    rates: list[float] = []
     for count in (1, 2):
         barrier, rate_of = context.Barrier(count), context.SimpleQueue()
         processes = [context.Process(target=_multiply, args=(hidden_size, barrier, rate_of)) for _ in range(count)]

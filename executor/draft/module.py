@@ -19,7 +19,7 @@ from executor.draft.cut import Block
 from executor.draft.shape import DraftShape
 from executor.model import packed
 from executor.model.attention import KVCache
-from executor.model.dense import DenseLayer
+from executor.model.dense import DenseLayer, Product
 from executor.model.parts import RmsNorm, Weight
 from executor.model.rows import Rows
 
@@ -43,7 +43,8 @@ class DraftModule(nn.Module):
         self.aggr_projs = nn.ModuleList(map(Weight, self.projections))
         self.spec_layers = nn.ModuleList(self.layers)
         self.lm_head = Weight(self.head)
-        self.normalize, self.linear = norm.forward, F.linear
+        self.normalize = norm.forward
+        self.linear: Product = F.linear
 
     def pack(self) -> None:
         """Pack the weights for products of a few rows where that is faster, once they are loaded.

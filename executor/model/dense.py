@@ -4,6 +4,7 @@ Any number of tokens of the one sequence at a time. Written for few operations p
 by one is what limits small stages. Knows nothing of the layer's place in the model.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +15,8 @@ from executor.model import packed
 from executor.model.attention import KVCache, attend, new_cache, rotate
 from executor.model.parts import RmsNorm, Weight
 from executor.model.rows import Rows
+
+Product = Callable[..., Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,8 @@ def _add_linear(residual: Tensor, x: Tensor, weight_OI: Tensor) -> Tensor:
 class Attention(nn.Module):
     """Attention with its projections; query, key and value are one matrix."""
 
-    linear, add_linear = staticmethod(F.linear), staticmethod(_add_linear)
+    linear: Product = staticmethod(F.linear)
+    add_linear: Product = staticmethod(_add_linear)
 
     def __init__(self, shape: DenseShape, dtype: torch.dtype, device: torch.device | str) -> None:
         super().__init__()
@@ -90,7 +94,8 @@ class Attention(nn.Module):
 class Mlp(nn.Module):
     """A gated MLP; gate and up are one matrix."""
 
-    linear, add_linear = staticmethod(F.linear), staticmethod(_add_linear)
+    linear: Product = staticmethod(F.linear)
+    add_linear: Product = staticmethod(_add_linear)
 
     def __init__(self, hidden_size: int, width: int, dtype: torch.dtype, device: torch.device | str) -> None:
         super().__init__()

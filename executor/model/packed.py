@@ -18,7 +18,8 @@ _LIKELY_ROWS = 4
 def can_pack(weight: Tensor) -> bool:
     """Whether products with `weight` can be made, and are faster: 32-bit floats on an x86 CPU."""
     is_right_kind = weight.device.type == "cpu" and weight.dtype is torch.float32
-    return is_right_kind and torch.backends.mkldnn.is_available() and platform.machine().lower() in ("x86_64", "amd64")
+    is_there = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return is_right_kind and is_there and platform.machine().lower() in ("x86_64", "amd64")
 
 
 def pack(weight_OI: Tensor) -> Tensor:
