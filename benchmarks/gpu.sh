@@ -1,17 +1,35 @@
 #!/usr/bin/env bash
-# Everything that is measured on a GPU, in one go: laws first, then figures. Needs one NVIDIA GPU with 20 GB or more,
-# Python 3.11 or newer with torch (CUDA), and what pyproject.toml lists; no network, no weights.
+# Everything that is measured on a GPU, in one go: laws first, then figures, then calibrations. Needs one NVIDIA GPU
+# with 20 GB or more, Python 3.11 or newer with torch (CUDA), and what pyproject.toml lists; no network, no weights.
 #
-#     OUT=results benchmarks/gpu.sh
+#     OUT=results benchmarks/gpu.sh [tests] [figures] [calibrations]      all without a name
 #
-# Writes to $OUT (default: gpu-results): tests.txt, figures.txt, figures.json.
+# Writes to $OUT (default: gpu-results): tests.txt, figures.txt, figures.json; for both sizes and both launch modes a
+# profile (.yaml), its proof (.json) and a report (.md).
 set -uo pipefail
 failed=0
 cd "$(dirname "$0")/.."
 OUT="${OUT:-gpu-results}"
 PYTHON="${PYTHON:-python3}"
+PARTS="${*:-tests figures calibrations}"
 mkdir -p "$OUT"
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
-"$PYTHON" -m pytest -q -p no:cacheprovider tests/test_executor_gpu.py tests/test_executor_verify_coins.py 2>&1 | tee "$OUT/tests.txt" || failed=1
-"$PYTHON" -m benchmarks.gpu --json "$OUT/figures.json" 2>&1 | tee "$OUT/figures.txt" || failed=1
+
+if [[ " $PARTS " == *" tests "* ]]; then
+    "$PYTHON" -m pytest -q -p no:cacheprovider tests/test_executor_gpu.py tests/test_executor_probing_gpu.py \
+        tests/test_executor_verify_coins.py 2>&1 | tee "$OUT/tests.txt" || failed=1
+fi
+if [[ " $PARTS " == *" figures "* ]]; then
+    "$PYTHON" -m benchmarks.gpu --json "$OUT/figures.json" 2>&1 | tee "$OUT/figures.txt" || failed=1
+fi
+if [[ " $PARTS " == *" calibrations "* ]]; then
+    for model in llama-3.1-8b qwen3-4b; do
+        for launch in cuda_graph eager; do
+            name="$model-$launch"
+            "$PYTHON" -m spdsim calibrate --model "$model" --random-weights --device cuda --backend local \
+                --dtype bfloat16 --launch "$launch" --stages 2,4 --predict-stages 3,8 --prompt-tokens 128 --rounds 2 \
+                --out "$OUT/$name.yaml" --report "$OUT/$name.md" --quiet --tolerance 0.05 || failed=1
+        done
+    done
+fi
 exit "$failed"

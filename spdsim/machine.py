@@ -4,7 +4,7 @@ A scenario says what people write; `spdsim.timing` turns it into a `Machine`; th
 Knows nothing of models, GPUs or files.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -85,6 +85,7 @@ class Message:
     receive_s: seconds of the receiver's host. receipt: "serial": host and device wait for the message, then the host
         spends them; "posted": the host spends them on posting the receipt, and only the device waits; "read": the
         host waits, for it must know what the message says, while the device goes on with what it was given.
+    leaves_at_once: the way begins with the posting, not with its end; the sender's host is busy with it meanwhile.
     """
 
     link: int | None
@@ -96,6 +97,7 @@ class Message:
     control_s: float = 0.0
     receive_s: float = 0.0
     receipt: Receipt = "serial"
+    leaves_at_once: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,10 @@ class Machine:
 
     tasks: duration of each (worker, task) that the schedule can ask for. messages: cost of each
     (payload, source worker, destination worker). prompt_tokens: context length at position 0.
+    between_cycles_s: of each worker's host before every decode cycle. nodes: of each device; empty: all on one.
+    contention: what 1, 2, 3 … workers of a node that compute at a time get done together, over what one alone does
+        (`total_speed`). Empty: none takes anything from another.
+    shared_fraction: part of the cycles in which what is random of the stages' forwards is the same for all of them.
     """
 
     layout: Layout
@@ -123,6 +129,21 @@ class Machine:
     links: tuple[Link, ...]
     messages: Mapping[tuple[Payload, int, int], Message]
     prompt_tokens: int = 0
+    contention: tuple[float, ...] = ()
+    shared_fraction: float = 0.0
+    nodes: tuple[int, ...] = ()
+    between_cycles_s: float = 0.0
     fits_one_device: bool = True
     origins: tuple[Origin, ...] = ()
     warnings: tuple[str, ...] = field(default=())
+
+
+def total_speed(curve: Sequence[float], together: int) -> float:
+    """Return what `together` workers get done at a time, over what one alone does.
+
+    Beyond the end of `curve` each one more adds what the last one added.
+    """
+    if together <= len(curve):
+        return curve[together - 1]
+    step = min(1.0, max(0.0, curve[-1] - curve[-2])) if len(curve) > 1 else 1.0
+    return curve[-1] + step * (together - len(curve))

@@ -6,7 +6,7 @@ from dataclasses import replace
 from spdsim.acceptance import Coins, max_tokens, mean_acceptance, toss
 from spdsim.engine import Request, decode_all
 from spdsim.machine import Machine
-from spdsim.scenario import Scenario, acceptance_of, one_stage, output_tokens, scenario_sha256
+from spdsim.scenario import Scenario, acceptance_of, one_stage, output_tokens, scenario_document, scenario_sha256
 from spdsim.timing import machine_of
 from spdsim.trace import ONE_DEVICE, PLAIN_PIPELINE, Trace, TraceHeader, WorkerInfo
 
@@ -68,4 +68,5 @@ def _header(scenario: Scenario, machine: Machine) -> TraceHeader:
         scenario_sha256=scenario_sha256(scenario),
         baseline=ONE_DEVICE if machine.fits_one_device else PLAIN_PIPELINE,
         mean_acceptance=mean_acceptance(acceptance_of(scenario), machine.layout.capacity),
+        scenario=scenario_document(scenario),
     )  # fmt: skip

@@ -7,10 +7,10 @@ Standard library only. Files are read and written by `spdsim.tracefile`.
 """
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Literal
+from typing import Any, Literal
 
 Source = Literal["simulator", "executor", "emulated"]
 
@@ -42,6 +42,8 @@ class TraceHeader:
         `PLAIN_PIPELINE`. mean_acceptance: what was assumed of the drafts in the long run, if anything was.
     plain_token_s: mean time of a token in plain decoding on one device, where it is known apart; else it is what the
         stages and the LM head compute, added up.
+    scenario: what was run, as a scenario file would say it. machine: what it was run on, names of what there was by
+        key.
     """
 
     source: Source
@@ -54,6 +56,8 @@ class TraceHeader:
     baseline: str = ONE_DEVICE
     mean_acceptance: float | None = None
     plain_token_s: float | None = None
+    scenario: Mapping[str, Any] | None = None
+    machine: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

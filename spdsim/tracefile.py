@@ -150,6 +150,8 @@ class _Reader:
             self.text(document, "baseline", ONE_DEVICE),
             self.fraction(document, "mean_acceptance"),
             self.duration(document, "plain_token_s"),
+            self.mapping(document, "scenario"),
+            self.names(document, "machine"),
         )
 
     def workers(self, entries: object) -> tuple[WorkerInfo, ...]:
@@ -245,6 +247,19 @@ class _Reader:
         if seconds <= 0.0:
             raise self.error(f"{key} is {_shown(document[key])}: must be greater than 0")
         return seconds
+
+    def mapping(self, document: dict[str, Any], key: str) -> dict[str, Any] | None:
+        value = document.get(key)
+        if value is None or isinstance(value, dict):
+            return value
+        raise self.error(f"{key} is {_shown(value)}: must be an object")
+
+    def names(self, document: dict[str, Any], key: str) -> dict[str, str] | None:
+        found = self.mapping(document, key)
+        for name, value in (found or {}).items():
+            if not isinstance(value, str):
+                raise self.error(f"{key}.{name} is {_shown(value)}: must be text")
+        return found
 
     def seconds(self, document: dict[str, Any], key: str) -> float:
         value = document.get(key)

@@ -30,7 +30,7 @@ MODELS: list[Acceptance] = [
 @pytest.mark.parametrize("model", MODELS[:4], ids=lambda model: type(model).__name__)
 def test_the_measured_acceptance_meets_the_mean_of_the_model(model: Acceptance) -> None:
     """By fill depth, too: drafts made while the pipeline fills count as often as rejections make it fill."""
-    report = summarize(run(machine(Layout(4)), 300, 60, model))
+    report = summarize(run(machine(Layout(4)), 120, 60, model))
     assert report.measured_acceptance == pytest.approx(mean_acceptance(model, 4), abs=0.03)
 
 

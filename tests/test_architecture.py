@@ -10,13 +10,13 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 SPDSIM_FLOORS = [
-    {"errors", "theory", "distributions", "acceptance", "trace"},
+    {"errors", "theory", "distributions", "acceptance", "trace", "grades"},
     {"schedules", "files", "shapes", "draws"},
     {"machine", "tracefile", "analysis", "evidence"},
-    {"scenario", "perfetto", "engine"},
+    {"scenario", "perfetto", "engine", "comparison"},
     {"timing"},
     {"simulation"},
-    {"prediction"},
+    {"prediction", "calibration"},
     {"fitting"},
     {"validation"},
     {"render"},
@@ -29,10 +29,11 @@ EXECUTOR_FLOORS = [
     {"progress", "memory", "model", "text"},
     {"draft"},
     {"plan"},
-    {"events", "transport"},
+    {"events", "transport", "machine_info"},
     {"worker"},
     {"rank"},
     {"launch", "planning", "summary"},
+    {"probing"},
     {"cli"},
 ]
 """The same for the executor, which stands on the whole of spdsim."""
@@ -46,13 +47,36 @@ SPDSIM_HOMES = {
     "pydantic": {"scenario"},
     "pydantic_core": {"scenario"},
     "yaml": {"scenario"},
-    "numpy": {"draws", "engine", "analysis", "render", "distributions", "acceptance", "scenario", "fitting"},
+    "numpy": {
+        "draws",
+        "engine",
+        "analysis",
+        "render",
+        "distributions",
+        "acceptance",
+        "scenario",
+        "fitting",
+        "comparison",
+        "calibration",
+    },
 }
 """The only places that may import a library; no other library is imported at all, nor does spdsim import executor."""
 
 EXECUTOR_HOMES = {
     "spdsim": {room for rooms in EXECUTOR_FLOORS for room in rooms},
-    "torch": {"verify", "memory", "model", "draft", "transport", "worker", "rank", "launch", "planning"},
+    "torch": {
+        "verify",
+        "memory",
+        "machine_info",
+        "model",
+        "draft",
+        "transport",
+        "worker",
+        "rank",
+        "launch",
+        "planning",
+        "probing",
+    },
     "numpy": {"planning", "summary"},
     "pydantic": {"planning"},
     "safetensors": {"model"},

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from spdsim import __version__
-from tests.commands import ROOT, TUTORIAL, environment
+from tests.commands import ROOT, TUTORIAL, environment, spdsim, spdsim_exec
 
 HEAVY = {"torch", "transformers", "numpy", "rich", "yaml", "tokenizers"}
 _WATCH = """
@@ -25,13 +25,6 @@ from executor.cli import main
 sys.argv[0] = "spdsim-exec"
 main()
 """
-
-
-def run(*words: str | Path, cwd: Path | None = None, **changes: str) -> subprocess.CompletedProcess[str]:
-    """Run one command and return its exit code and output; `changes` go into its environment."""
-    command = [sys.executable, "-m", "executor", *map(str, words)]
-    env = environment(PYTHONPATH=str(ROOT), **changes)
-    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
 
 
 # Start-up and help.
@@ -57,12 +50,12 @@ def test_planning_and_refusing_need_no_torch() -> None:
 
 def test_version_is_that_of_the_package() -> None:
     """One place says it."""
-    assert run("--version").stdout == f"spdsim-exec {__version__}\n"
+    assert spdsim_exec("--version").stdout == f"spdsim-exec {__version__}\n"
 
 
 def test_help_has_the_options_in_groups() -> None:
     """In the order in which people need them, each option with a text."""
-    text = run("generate", "--help", COLUMNS="100").stdout
+    text = spdsim_exec("generate", "--help", COLUMNS="100").stdout
     heads = [line.rstrip(":") for line in text.splitlines() if line.endswith(":") and not line.startswith(" ")]
     assert heads == [
         "Arguments", "The model", "The schedule", "Drafts", "What is decoded", "Sampling", "Where it runs", "Output",
@@ -89,7 +82,7 @@ def test_help_has_the_options_in_groups() -> None:
 )
 def test_wrong_input_is_one_line_and_code_2_and_writes_nothing(words: list[str], expected: str, tmp_path: Path) -> None:
     """Where, value, rule; no traceback."""
-    done = run(*words, cwd=tmp_path)
+    done = spdsim_exec(*words, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("spdsim-exec: error: ")
     assert done.stderr.count("\n") == 1
@@ -100,7 +93,7 @@ def test_wrong_input_is_one_line_and_code_2_and_writes_nothing(words: list[str],
 @pytest.mark.parametrize("rank", ["0", "1"])
 def test_of_torchruns_processes_the_first_one_speaks(rank: str) -> None:
     """What is wrong with the options is wrong in all of them."""
-    done = run("generate", "--model", "no/model", RANK=rank, WORLD_SIZE="3", LOCAL_WORLD_SIZE="3")
+    done = spdsim_exec("generate", "--model", "no/model", RANK=rank, WORLD_SIZE="3", LOCAL_WORLD_SIZE="3")
     assert (done.returncode, done.stdout, bool(done.stderr)) == (2, "", rank == "0")
 
 
@@ -121,28 +114,23 @@ def test_an_emulated_run_is_real_but_for_the_computing(tmp_path: Path) -> None:
     document = json.loads((tmp_path / "run.json").read_text())
     assert (document["status"], document["origin"], document["acceptance_forced"]) == ("complete", "emulated", True)
     changes = ["--set", "workload.new_tokens=24", "--replications", "1"]
-    simulated = json.loads(spdsim("simulate", TUTORIAL, *changes, "--json", "-"))
-    executed = json.loads(spdsim("report", tmp_path / "trace.jsonl", "--json", "-"))
+    simulated = json.loads(spdsim("simulate", TUTORIAL, *changes, "--json", "-").stdout)
+    executed = json.loads(spdsim("report", tmp_path / "trace.jsonl", "--json", "-").stdout)
     for key in ("num_tokens", "num_cycles", "num_rejections", "measured_acceptance", "tokens_per_cycle"):
         assert executed[key] == simulated[key]
     assert document["num_cycles"] == simulated["num_cycles"]
 
 
-def spdsim(*words: str | Path) -> str:
-    command = [sys.executable, "-m", "spdsim", *map(str, words)]
-    return subprocess.run(command, env=environment(), capture_output=True, text=True, check=True).stdout
-
-
 def test_a_model_that_was_made_can_be_decoded(tmp_path: Path) -> None:
     """Text in, text out; drafts change nothing of what is said."""
     sizes = ["--hidden-size", "64", "--layers", "4"]
-    made = run("make-model", "model", *sizes, cwd=tmp_path)
+    made = spdsim_exec("make-model", "model", *sizes, cwd=tmp_path)
     assert (made.returncode, made.stdout) == (0, "")
     assert made.stderr == "spdsim-exec: wrote model; next: spdsim-exec generate --model model\n"
-    again = run("make-model", "model", *sizes, cwd=tmp_path)
+    again = spdsim_exec("make-model", "model", *sizes, cwd=tmp_path)
     assert again.returncode == 2 and "has a config.json: must be a new directory, or use --force" in again.stderr
     asked = ["--model", "model", "--prompt", "é", "--max-new-tokens", "12", "--threads", "1", "--ignore-end-tokens"]
-    done = run("generate", *asked, "--draft", "forced:p=0.6", "--json", "run.json", cwd=tmp_path)
+    done = spdsim_exec("generate", *asked, "--draft", "forced:p=0.6", "--json", "run.json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     document = json.loads((tmp_path / "run.json").read_text())
     plain, drafted = document["sequences"]

@@ -19,13 +19,14 @@ from tests.machines import PLACEMENTS
 
 LAYOUTS = [
     (n, {"lm_head": head, "verification_lag": lag}, {"control": control, "messages": messages, "sampling": sampling})
-    for n, head, lag in product((2, 3, 4, 8), PLACEMENTS, (0, 1, 2))
+    for (row, n), (column, head) in product(enumerate((2, 3, 4, 8)), enumerate(PLACEMENTS))
+    for lag in [(row + column) % 3]
     for control, messages, sampling in [
         (("early", "late", "lockstep")[(n + lag) % 3], ("per_edge", "per_tensor")[lag % 2], "greedy"),
         (("early", "late", "lockstep")[n % 3], "per_edge", "sampled"),
     ]
 ]
-"""Every cut, placement and lag, each with some of the ways to run the schedule."""
+"""Every two of cut, placement and lag together, each with some of the ways to run the schedule."""
 
 Seen = list[tuple[int, str, int, bool | None]]
 

@@ -64,10 +64,10 @@ def test_shards_say_what_the_whole_head_says(num_shards: int, sampling: Sampling
 
 @pytest.mark.parametrize(("rule", "sampling"), list(product(RULES, [Sampling(1.0), Sampling(1.3, 6, 0.9)])), ids=str)
 def test_four_shards_give_the_law_of_the_target(rule: Rule, sampling: Sampling) -> None:
-    """Chi-square of 800 draws on eight tokens, with a draft that is wrong half of the time."""
+    """Chi-square of 500 draws on eight tokens, with a draft that is wrong half of the time."""
     target_V = torch.tensor([1.2, -0.4, 0.3, 0.9, -1.0, 0.0, 0.5, -0.5])
     count_V = torch.zeros(8, dtype=torch.int64)
-    for position in range(800):
+    for position in range(500):
         key = Key(7, 1, position)
         token_1, law_Q = draft_token(target_V.flip(0), sampling, key)
         found = partials(target_V, 4, sampling, rule, key)

@@ -7,7 +7,7 @@ import pytest
 
 from spdsim.render.hardware import HEADS, MARKS, readable
 from spdsim.scenario.catalogue import Section, aliases, entries
-from tests.commands import spdsim
+from tests.commands import spdsim, spdsim_alone
 
 SECTIONS: tuple[Section, ...] = ("gpus", "links")
 
@@ -80,7 +80,7 @@ def test_a_name_that_is_not_known_is_one_line_on_stderr(section: Section, writte
 
 def test_a_terminal_without_unicode_gets_ascii() -> None:
     """us for microseconds."""
-    done = spdsim("gpus", PYTHONUTF8="0", PYTHONIOENCODING="ascii", NO_COLOR="1")
+    done = spdsim_alone("gpus", PYTHONUTF8="0", PYTHONIOENCODING="ascii", NO_COLOR="1")
     assert done.returncode == 0
     assert done.stdout.isascii() and " us " in done.stdout and "?" not in done.stdout
 

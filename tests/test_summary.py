@@ -102,7 +102,7 @@ def test_break_even_is_the_acceptance_at_which_spd_equals_plain_decoding() -> No
     slow = machine(Layout(4), forward=1, draft=0.5, verify=0.5, hop=0.2)
     at = summarize(run(slow, 200, 20)).break_even_acceptance
     assert at is not None and 0.0 < at < 1.0
-    report = summarize(run(slow, 400, 60, Bernoulli(at)))
+    report = summarize(run(slow, 300, 25, Bernoulli(at)))
     assert report.speedup is not None and report.speedup.mean == pytest.approx(1.0, abs=0.03)
 
 

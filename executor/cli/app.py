@@ -10,6 +10,7 @@ from executor.cli import PROGRAM
 from executor.cli.generate import generate
 from executor.cli.grouped import GroupedCommand
 from executor.cli.make_model import make_model
+from executor.cli.probe import probe
 from executor.errors import LaunchError
 from spdsim import __version__
 from spdsim.cli.commands import Commands
@@ -78,3 +79,4 @@ def executor(
 
 app.command(cls=GroupedCommand)(generate)
 app.command(cls=GroupedCommand)(make_model)
+app.command(cls=GroupedCommand)(probe)

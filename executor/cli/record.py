@@ -1,9 +1,13 @@
 """The spans of all ranks as one trace, as the simulator would write it."""
 
+from datetime import UTC, datetime
+
 from executor.cli.result import Result
 from executor.events import RankReport
+from executor.plan import Plan
+from spdsim import __version__
 from spdsim.acceptance import mean_acceptance
-from spdsim.scenario import scenario_sha256
+from spdsim.scenario import scenario_document, scenario_sha256
 from spdsim.trace import ONE_DEVICE, PLAIN_PIPELINE, Trace, TraceHeader, WorkerInfo
 
 CLOCK = "seconds since the first recorded sequence began"
@@ -44,4 +48,20 @@ def _header(result: Result) -> TraceHeader:
         baseline=ONE_DEVICE if is_one_device else PLAIN_PIPELINE,
         mean_acceptance=None if forced is None else mean_acceptance(forced, layout.capacity),
         plain_token_s=None if token_s is None else token_s.mean,
+        scenario=scenario_document(plan.scenario), machine=_machine(plan),
     )  # fmt: skip
+
+
+def _machine(plan: Plan) -> dict[str, str]:
+    """What the run was made on, by names; an emulated one computes nothing."""
+    from executor.machine_info import machine_info
+
+    info = machine_info(plan.device)
+    kinds = ("device", "cores", "torch", "cuda", "driver", "nccl", "python", "host_os")
+    known = {kind: str(info[kind]) for kind in kinds if info[kind] is not None}
+    if plan.device != "cuda":
+        known = {kind: name for kind, name in known.items() if kind not in ("cuda", "driver", "nccl")}
+    run = {"backend": plan.backend, "launch": plan.launch, "dtype": plan.dtype, "threads": str(plan.threads)}
+    if plan.emulated is not None:
+        run = {"backend": plan.backend, "emulated": "durations take the place of computing"}
+    return known | run | {"date": datetime.now(UTC).date().isoformat(), "spdsim": __version__}

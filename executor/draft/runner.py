@@ -104,7 +104,8 @@ class Runner:
         here.wait_stream(beside)
         graph = torch.cuda.CUDAGraph()
         # Other threads of the process, such as a communication library's, may go on calling CUDA meanwhile.
-        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+        # Named, since torch's own stream for captures is that of the first device that captured.
+        with torch.cuda.graph(graph, pool=self._pool, stream=beside, capture_error_mode="thread_local"):
             logits_V = program(self._newest_1)
 
         def replay(newest_1: Tensor) -> Tensor:

@@ -111,6 +111,7 @@ class _GraphStep:
                 self._run(inputs, self._table.static(self._position_1, num_visible))
         torch.cuda.current_stream(inputs.device).wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+        # Named, since torch's own stream for captures is that of the first device that captured.
+        with torch.cuda.graph(graph, pool=self._pool, stream=stream, capture_error_mode="thread_local"):
             outputs = self._run(inputs, self._table.static(self._position_1, num_visible))
         return graph, outputs

@@ -34,6 +34,13 @@ def as_it_runs(scenario: Scenario, layout: Layout, hardware: Hardware, place: Pl
     return scenario.model_copy(update=found)
 
 
+def as_it_is_emulated(scenario: Scenario, layout: Layout) -> Scenario:
+    """Return `scenario` with a device for each worker, for a run without a file that says what devices there are."""
+    count = layout.num_workers
+    devices = Devices(gpu=Gpu(name="emulated"), count=count, workers=tuple(range(count)))
+    return scenario.model_copy(update={"devices": devices})
+
+
 def local_devices(scenario: Scenario) -> tuple[int, ...]:
     """Return the device of each worker, counted on its own node."""
     per_node = scenario.devices.per_node or scenario.devices.count

@@ -12,7 +12,7 @@ from executor.plan import DraftPlan, Job, ModelPlan, Plan
 from executor.planning.asked import all_settings, draft_of, prompts_asked, target_of, tokenizer_of
 from executor.planning.computable import check_computable
 from executor.planning.config import config_of
-from executor.planning.devices import as_it_runs, local_devices
+from executor.planning.devices import as_it_is_emulated, as_it_runs, local_devices
 from executor.planning.hardware import Hardware, emulated_hardware, hardware_of
 from executor.planning.jobs import jobs_of, lengths
 from executor.planning.options import SCENARIO_TIMES, check_draft, check_no_module, sampling_of
@@ -65,7 +65,8 @@ def plan_run(request: Request, place: Place) -> Run:
     layout = layout_of(written)
     check_draft(draft, request, layout.num_stages)
     if request.emulate is not None:
-        scenario, hardware = written, emulated_hardware(request, place, layout, written.model.dtype_bytes)
+        scenario = written if request.scenario is not None else as_it_is_emulated(written, layout)
+        hardware = emulated_hardware(request, place, layout, written.model.dtype_bytes)
     else:
         if target.config is None:
             target = Target(target.written, config_of(written.model), target.home)

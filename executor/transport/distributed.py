@@ -49,6 +49,13 @@ class DistributedTransport:
             return self._nccl.inbox(channel, num_slots)
         return self._between_hosts.inbox(channel, num_slots)
 
+    def gather(self, subject: str, word: str) -> tuple[str, ...]:
+        """Return what every worker says on a subject, once all have: beside a run's messages, and slower than they.
+
+        Raises LaunchError if one does not.
+        """
+        return self._meeting.gather(subject, word)
+
     def meet(self) -> None:
         """Wait until every rank has loaded and says so here; from then on no message may take longer than planned.
 

@@ -104,30 +104,39 @@ def causality(trace: Trace) -> Causality:
 def critical_path(
     graph: Causality, last: int, begin_s: float, *, through_devices: bool = False
 ) -> tuple["Ints", "Ints", "Floats"]:
+    """Return (cycle, category, seconds) of every piece of the path that `critical_spans` walks."""
+    span, category, seconds, _ = critical_spans(graph, last, begin_s, through_devices=through_devices)
+    return graph.cycle[span], category, seconds
+
+
+def critical_spans(
+    graph: Causality, last: int, begin_s: float, *, through_devices: bool = False
+) -> tuple["Ints", "Ints", "Floats", "Bools"]:
     """Walk back from the end of span `last` to `begin_s`.
 
     through_devices: where a computation waited for its device, go on at the computation that held it, rather
     than call the wait SHARING and stay on this worker; where the bandwidth is shared there is no single holder,
     and the wait is charged to the computation, which would be longer by it.
-    Return (cycle, category, seconds) of every piece; the seconds add up to `end_s[last] - begin_s`.
+    Return (span, category, seconds, is_gap) of every piece; the seconds add up to `end_s[last] - begin_s`. A gap is
+    time that no span covers, before its span.
     """
     # A memory view gives plain numbers, several times faster than an array gives its scalars.
-    start_s, end_s, cycle = graph.start_s.data, graph.end_s.data, graph.cycle.data
+    start_s, end_s = graph.start_s.data, graph.end_s.data
     is_wait, category, gap = graph.is_wait.data, graph.category.data, graph.gap.data
     previous, postings, holders = graph.previous.data, graph.posting.data, graph.holder.data
-    pieces: list[tuple[int, int, float]] = []
+    pieces: list[tuple[int, int, float, bool]] = []
     here = last
     upper_s: float = end_s[last]
     while upper_s > begin_s:
         posting = postings[here]
         if is_wait[here] and posting >= 0:
             lower_s = max(begin_s, min(upper_s, end_s[posting]))
-            pieces.append((cycle[here], LINK, upper_s - lower_s))
+            pieces.append((here, LINK, upper_s - lower_s, False))
             here = posting
         else:
             lower_s = max(begin_s, min(upper_s, start_s[here]))
             if lower_s < upper_s:
-                pieces.append((cycle[here], LINK if is_wait[here] else category[here], upper_s - lower_s))
+                pieces.append((here, LINK if is_wait[here] else category[here], upper_s - lower_s, False))
             if through_devices and gap[here] == SHARING and holders[here] >= 0:
                 here, upper_s = holders[here], lower_s
                 continue
@@ -135,12 +144,15 @@ def critical_path(
             gap_from_s = begin_s if before < 0 else max(begin_s, min(lower_s, end_s[before]))
             if gap_from_s < lower_s:
                 cause = category[here] if through_devices and gap[here] == SHARING else gap[here]
-                pieces.append((cycle[here], cause, lower_s - gap_from_s))
+                pieces.append((here, cause, lower_s - gap_from_s, True))
                 lower_s = gap_from_s
             here = before
         upper_s = lower_s
-    cycles, categories, seconds = zip(*pieces, strict=True) if pieces else ((), (), ())
-    return np.array(cycles, np.int64), np.array(categories, np.int64), np.array(seconds, np.float64)
+    spans, categories, seconds, is_gap = zip(*pieces, strict=True) if pieces else ((), (), (), ())
+    return (
+        np.array(spans, np.int64), np.array(categories, np.int64), np.array(seconds, np.float64),
+        np.array(is_gap, np.bool_),
+    )  # fmt: skip
 
 
 def wait_causes(graph: Causality, waits: "Ints", low_s: "Floats", high_s: "Floats") -> "Floats":

@@ -5,7 +5,9 @@ from typing import Annotated
 import typer
 
 from spdsim import __version__
+from spdsim.cli.calibrate import calibrate
 from spdsim.cli.commands import Commands
+from spdsim.cli.compare_traces import compare_traces
 from spdsim.cli.fit import fit
 from spdsim.cli.gpus import gpus
 from spdsim.cli.init import init
@@ -47,7 +49,7 @@ def spdsim(
     """
 
 
-for _command in (simulate, timeline, report, schedule, schema, init, fit, validate):
+for _command in (simulate, timeline, report, schedule, schema, init, calibrate, fit, validate, compare_traces):
     app.command()(_command)
 
 for _name, _catalogue in (("gpus", gpus), ("links", links), ("models", models)):

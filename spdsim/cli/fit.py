@@ -1,4 +1,4 @@
-"""`spdsim fit`: published evidence in, a profile out."""
+"""`spdsim fit`: evidence in, a profile out: published tables, or traces of an executor."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,32 +12,71 @@ if TYPE_CHECKING:
 
 
 def fit(
-    table: Annotated[Path, typer.Option("--table", metavar="FILE", help=TablePath, show_default=False)],
-    breakdown: Annotated[Path, typer.Option("--breakdown", metavar="FILE", help=BreakdownPath, show_default=False)],
+    traces: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[TRACE]...", help="Traces that spdsim-exec wrote.", show_default=False),
+    ] = None,
+    *,
+    table: Annotated[Path | None, typer.Option("--table", metavar="FILE", help=TablePath)] = None,
+    breakdown: Annotated[Path | None, typer.Option("--breakdown", metavar="FILE", help=BreakdownPath)] = None,
     profile_file: Annotated[
         Path, typer.Option("--out", metavar="FILE", help="Where to write the profile (YAML).", show_default=False)
     ],
     source: Annotated[
-        str, typer.Option("--source", metavar="TEXT", help="Where the evidence comes from, in words.")
-    ] = "published speedups and cycle breakdown",
+        str | None, typer.Option("--source", metavar="TEXT", help="Where the evidence comes from, in words.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing.")] = False,
 ) -> None:
-    """Fit a profile of mechanisms to a table of speedups and a breakdown of cycles.
+    """Fit a profile to traces of an executor, or to a table of speedups and a breakdown of cycles.
 
-    Only rows marked calibrate are used.
+    Traces are of one model on one machine; one of plain decoding with a single stage tells what layers take alone. Of
+    a table only rows marked calibrate are used.
 
-    Example:  spdsim fit --table table.csv --breakdown cycles.csv --out profile.yaml
+    Example:  spdsim fit run-1.jsonl run-2.jsonl --out profile.yaml;
+    spdsim fit --table table.csv --breakdown cycles.csv --out profile.yaml
     """
+    from spdsim.errors import InputError
+
+    if source is not None and not source.isprintable():
+        raise InputError(f"--source is {source!a}: must be one line of text, without control characters")
+    if traces:
+        for option, value in (("--table", table), ("--breakdown", breakdown)):
+            if value is not None:
+                raise InputError(f"{option} is {value}: is given beside traces: must be one or the other")
+        _fit_traces(traces, profile_file, source or f"{len(traces)} traces", quiet=quiet)
+        return
+    if table is None or breakdown is None:
+        raise InputError("nothing to fit is given: needs traces, or --table and --breakdown")
+    _fit_table(table, breakdown, profile_file, source or "published speedups and cycle breakdown", quiet=quiet)
+
+
+def _fit_traces(traces: list[Path], profile_file: Path, source: str, *, quiet: bool) -> None:
+    from spdsim.calibration import fit_traces, observe
+    from spdsim.cli.outputs import Outputs
+    from spdsim.cli.screen import Screen
+    from spdsim.fitting import profile_text
+    from spdsim.render.calibration import print_calibration
+    from spdsim.tracefile import read_trace
+
+    with Outputs(inputs=traces) as outputs:
+        to_profile = outputs.reserve(profile_file)
+        observed = [observe(read_trace(path), str(path)) for path in traces]
+        calibration = fit_traces(observed, source, dict(observed[-1].trace.header.machine or {}))
+        assert to_profile is not None
+        head = "Written by `spdsim fit`: fit again rather than edit."
+        to_profile.write_text(profile_text(calibration.profile, head), encoding="utf-8")
+        if not quiet:
+            print_calibration(calibration, None, Screen(), title=f"{profile_file}: fitted to {source}")
+
+
+def _fit_table(table: Path, breakdown: Path, profile_file: Path, source: str, *, quiet: bool) -> None:
     from spdsim.cli.outputs import Outputs
     from spdsim.cli.progress import LateProgress
     from spdsim.cli.screen import Screen
-    from spdsim.errors import InputError
     from spdsim.evidence import read_breakdown, read_table
     from spdsim.fitting import backed, fit_profile, leave_one_out, profile_text, profiled_cycles
     from spdsim.render.fitting import print_fit
 
-    if not source.isprintable():
-        raise InputError(f"--source is {source!a}: must be one line of text, without control characters")
     rows, breakdowns = read_table(table).rows, read_breakdown(breakdown)
     with Outputs(inputs=[table, breakdown]) as outputs:
         to_profile = outputs.reserve(profile_file)

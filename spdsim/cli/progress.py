@@ -52,3 +52,33 @@ def _new_bar(total: int, what: str) -> "tuple[Progress, TaskID]":
     task = progress.add_task(what, total=total)
     progress.start()
     return progress, task
+
+
+class StepProgress:
+    """Show which of a few long steps runs and how long all of them will take, from the first one on.
+
+    Called with (done, total, what comes next). Use as a context, so that Ctrl-C leaves the terminal as it was.
+    """
+
+    def __init__(self, is_wanted: bool, what: str) -> None:
+        self._what = what
+        self._is_wanted = is_wanted and sys.stderr.isatty()
+        self._bar: tuple[Progress, TaskID] | None = None
+
+    def __call__(self, done: int, total: int, step: str) -> None:
+        """Say that `done` of `total` steps are done, and that `step` is next."""
+        if not self._is_wanted:
+            return
+        if self._bar is None:
+            self._bar = _new_bar(total, self._what)
+        progress, task = self._bar
+        progress.update(task, completed=done, description=f"{self._what} {min(done + 1, total)} of {total}: {step}")
+
+    def __enter__(self) -> "StepProgress":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar[0].stop()

@@ -21,6 +21,10 @@ def simulate(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change one key of the scenario; may be repeated."),
     ] = None,
+    profile: Annotated[
+        Path | None,
+        typer.Option("--profile", metavar="FILE", help="Take the times from this profile (YAML), not the scenario's."),
+    ] = None,
     seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="Short for --set seed=N.")] = None,
     replications: Annotated[
         int | None, typer.Option("--replications", metavar="N", help="Short for --set replications=N.")
@@ -54,9 +58,13 @@ def simulate(
     short = {"seed": seed, "replications": replications}
     overrides = [*(settings or ()), *(f"{key}={value}" for key, value in short.items() if value is not None)]
     loaded = load_scenario(scenario, overrides)
+    if profile is not None:
+        from spdsim.scenario.profile_file import load_profile, with_profile
+
+        loaded = with_profile(loaded, load_profile(profile))
     machine = machine_of(loaded)
     window = Window.parse(view, sequence, start, stop)
-    with Outputs(inputs=[scenario]) as outputs:
+    with Outputs(inputs=[scenario, *([profile] if profile else [])]) as outputs:
         to_json = JsonOutput(outputs, json_file)
         to_trace, to_perfetto, to_svg = (outputs.reserve(path) for path in (trace_file, perfetto_file, svg_file))
         trace, report = _run(loaded, machine, is_watched=not quiet)

@@ -1,15 +1,15 @@
-"""Devices on which several workers run: they take turns, or share the bandwidth.
+"""What several workers compute on together: they take turns, share the bandwidth, or slow each other down.
 
 `work(now, duration)` is a generator for a SimPy process; it returns the span's start and end. `now` is the
 worker's own clock, which may be ahead of SimPy's, so it first waits for SimPy's.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import simpy
 
-from spdsim.machine import Sharing
+from spdsim.machine import Sharing, total_speed
 
 Work = Generator[simpy.Event, Any, tuple[float, float]]
 
@@ -85,7 +85,65 @@ class BandwidthDevice:
         self._schedule_next()
 
 
-SharedDevice = TurnsDevice | BandwidthDevice
+class Contention:
+    """Devices of their own that slow each other down: cores that share a memory, processes that share cores.
+
+    With j computations at a time, each goes on at curve(j) / j of its speed alone. A span is recorded as long as it
+    took, since the worker itself cannot tell that it was slowed down.
+    """
+
+    def __init__(self, env: simpy.Environment, curve: Sequence[float]) -> None:
+        self._env, self._curve = env, curve
+        self._left_s: dict[simpy.Event, float] = {}
+        self._updated_s = env.now
+        self._epoch = 0
+
+    def work(self, now: float, duration_s: float) -> Work:
+        """Compute what takes `duration_s` alone, longer where others compute too."""
+        env = self._env
+        if now > env.now:
+            yield env.timeout(now - env.now)
+        begin, finished = env.now, env.event()
+        self._elapse()
+        self._left_s[finished] = duration_s
+        self._schedule_next()
+        yield finished
+        return begin, env.now
+
+    def _speed(self) -> float:
+        """Of each computation, over its speed alone."""
+        together = len(self._left_s)
+        return total_speed(self._curve, together) / together
+
+    def _elapse(self) -> None:
+        """Take from every computation what it got done since the last change."""
+        if self._left_s:
+            done_s = (self._env.now - self._updated_s) * self._speed()
+            for job in self._left_s:
+                self._left_s[job] -= done_s
+        self._updated_s = self._env.now
+
+    def _schedule_next(self) -> None:
+        self._epoch += 1
+        if self._left_s:
+            wait_s = max(0.0, min(self._left_s.values())) / self._speed()
+            end = self._env.timeout(wait_s, self._epoch)
+            assert end.callbacks is not None
+            end.callbacks.append(self._finish_next)
+
+    def _finish_next(self, end: simpy.Event) -> None:
+        # A computation that began in between has made this end out of date.
+        if end.value != self._epoch:
+            return
+        self._elapse()
+        least_s = min(self._left_s.values())
+        for job in [job for job, left_s in self._left_s.items() if left_s <= least_s + 1e-15]:
+            del self._left_s[job]
+            job.succeed()
+        self._schedule_next()
+
+
+SharedDevice = TurnsDevice | BandwidthDevice | Contention
 
 
 def shared_device(env: simpy.Environment, sharing: Sharing) -> SharedDevice:

@@ -20,9 +20,8 @@ from typing import Any
 import simpy
 
 from spdsim.acceptance import Coins
-from spdsim.draws import Draws
-from spdsim.engine.devices import SharedDevice, shared_device
-from spdsim.engine.steps import HOST, POST, RECV, RECV_POSTED, SEND, Channel, Compiler
+from spdsim.engine.devices import Contention, SharedDevice, shared_device
+from spdsim.engine.steps import HOST, POST, RECV, RECV_POSTED, SEND, AnyDraws, Channel, Compiler
 from spdsim.engine.tape import Tape
 from spdsim.errors import DeadlockError
 from spdsim.machine import Machine
@@ -83,10 +82,14 @@ class Engine:
         record = trace.record
         event = env.event
         cycles, accepted = tape.cycles, tape.accepted
+        between_s = self._machine.between_cycles_s
         host = now = clocks[worker]
         index = 0
         while (entry := cycles[index]) is not None:
             cycle, oldest, steps = entry
+            if between_s and cycle >= 0:
+                # Nothing to see of it in a trace but that the first op begins later.
+                now = host = (now if now > host else host) + between_s
             for kind, offset, site, base_s, detail, draws, channel in steps[worker]:
                 begin, position = now, oldest + offset
                 if kind <= RECV:
@@ -119,7 +122,7 @@ class Engine:
                     host += base_s
                     if host > now:
                         now = host
-                    link, transit_s = detail
+                    link, transit_s, _ = detail
                     arrival = link_free_s[link]
                     arrival = (now if now > arrival else arrival) + transit_s
                     link_free_s[link] = arrival
@@ -128,10 +131,13 @@ class Engine:
                         channel.waiting = None
                         receiver.succeed()
                 elif kind == POST:
+                    leaves_s = host if host > now else now
                     host += base_s if draws.post is None else base_s + draws.post.at(cycle)
                     if host > now:
                         now = host
-                    yield from self._post(env, now, cycle, (detail, draws.transit, channel))
+                    if not detail[2]:
+                        leaves_s = now
+                    yield from self._post(env, leaves_s, cycle, (detail, draws.transit, channel))
                 else:
                     slope_s, site_if_rejected, lead_s, issue_s, is_read, issuing = detail
                     duration_s = base_s + slope_s * position
@@ -163,10 +169,10 @@ class Engine:
         clocks[worker] = now
 
     def _post(
-        self, env: simpy.Environment, now: float, cycle: int, message: tuple[Any, Draws | None, Channel]
+        self, env: simpy.Environment, now: float, cycle: int, message: tuple[Any, AnyDraws | None, Channel]
     ) -> Process:
         """Put a message on its way at `now`, the long way: its time is drawn, or its link has several senders."""
-        (link, transit_s), draws, channel = message
+        (link, transit_s, _), draws, channel = message
         if draws is not None:
             transit_s += draws.at(cycle)
         if link in self._compiler.common_links and (ahead_s := now - env.now) > 0.0:
@@ -196,9 +202,14 @@ class Engine:
 
 
 def _shared_devices(env: simpy.Environment, machine: Machine) -> dict[int, SharedDevice]:
-    """The devices on which more than one worker runs."""
+    """What computations wait for: a device of several workers; with contention, the node of all other devices."""
     users = [worker.device for worker in machine.workers]
-    return {device: shared_device(env, machine.sharing) for device in set(users) if users.count(device) > 1}
+    shared = {device: shared_device(env, machine.sharing) for device in set(users) if users.count(device) > 1}
+    if machine.contention:
+        node_of = machine.nodes or (0,) * len(machine.devices)
+        nodes = {node: Contention(env, machine.contention) for node in set(node_of)}
+        shared.update({device: nodes[node_of[device]] for device in set(users) if users.count(device) == 1})
+    return shared
 
 
 def decode_all(

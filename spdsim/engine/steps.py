@@ -11,7 +11,7 @@ from typing import Any
 import simpy
 
 from spdsim.distributions import Distribution
-from spdsim.draws import Draws, constant_s
+from spdsim.draws import Draws, SharedDraws, constant_s
 from spdsim.machine import Issue, Machine, Receipt
 from spdsim.schedules.ops import Compute, Op, Recv, Send, op_name
 from spdsim.schedules.spd import PipelineState, program
@@ -27,6 +27,8 @@ Step = tuple[int, int, int, float, Any, Any, "Channel"]
 (link, transit seconds); or (seconds a position, site if rejected, the host's lead and total seconds, whether it
 waits, the site of what it issues longer than the device works); draws; channel."""
 
+AnyDraws = Draws | SharedDraws
+
 Programs = list[list[Step]]
 """Every worker's steps in one cycle."""
 
@@ -35,8 +37,8 @@ Programs = list[list[Step]]
 class PostDraws:
     """The draws of posting a message and of its transit, None where they are constant."""
 
-    post: Draws | None
-    transit: Draws | None
+    post: AnyDraws | None
+    transit: AnyDraws | None
 
 
 class Channel:
@@ -80,7 +82,7 @@ class Compiler:
         self.link_free_s = [0.0] * len(machine.links)
         self._machine, self._trace, self._seed = machine, trace, seed
         self._programs: dict[tuple[bool, int, bool], Programs] = {}
-        self._draws: list[Draws] = []
+        self._draws: list[AnyDraws] = []
         self._sequence = 0
 
     def restart(self, sequence: int) -> None:
@@ -124,11 +126,12 @@ class Compiler:
                     link = len(self.link_free_s)
                     self.link_free_s.append(0.0)
                 is_plain = draws == PostDraws(None, None) and link not in self.common_links
+                is_plain = is_plain and not message.leaves_at_once
                 return (
                     SEND if is_plain else POST, offset,
                     self._trace.site_id(Site(worker, op_name(op), to, size)),
                     constant_s(message.post) + (0.0 if is_prefill else message.control_s),
-                    (link, constant_s(transit)), draws, self._channel(payload, worker, to),
+                    (link, constant_s(transit), message.leaves_at_once), draws, self._channel(payload, worker, to),
                 )  # fmt: skip
             case Recv(payload, _, source):
                 message = self._machine.messages[payload, source, worker]
@@ -149,7 +152,8 @@ class Compiler:
         number = self._trace.site_id(site)
         rejected = self._trace.site_id(Site(worker, op.task, accepted=False)) if tells_verdict else 0
         base_s = constant_s(base) + slope_s * self._machine.prompt_tokens
-        draws = self._drawn(base, worker, op.task, depth)
+        fraction = self._machine.shared_fraction if op.task == "forward" else 0.0
+        draws = self._drawn(base, worker, op.task, depth, fraction)
         # Bookkeeping is the host's: it does not take the device from the others.
         kind = HOST if op.task == "commit" else COMPUTE
         issue = duration.issue or _TOGETHER
@@ -157,8 +161,13 @@ class Compiler:
         detail = (slope_s, rejected, issue.lead_s, issue.total_s, issue.is_read, issuing)
         return (kind, offset, number, base_s, detail, draws, _NO_CHANNEL)
 
-    def _drawn(self, distribution: Distribution, worker: int, what: str, detail: int) -> Draws | None:
-        draws = Draws.of(distribution, (self._seed, worker, what, detail))
+    def _drawn(
+        self, distribution: Distribution, worker: int, what: str, detail: int, shared_fraction: float = 0.0
+    ) -> AnyDraws | None:
+        key = (self._seed, worker, what, detail)
+        draws: AnyDraws | None = Draws.of(distribution, key)
+        if draws is not None and shared_fraction > 0.0:
+            draws = SharedDraws(distribution, key, shared_fraction)
         if draws is not None:
             draws.restart(self._sequence)
             self._draws.append(draws)

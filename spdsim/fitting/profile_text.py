@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
+from textwrap import wrap
 from typing import Any
 
 from spdsim.fitting.backing import figure_std
@@ -21,16 +22,19 @@ def profile_text(profile: Profile, head: str) -> str:
 
     Numbers have six significant digits.
     """
-    data = profile.model_dump(mode="json", exclude_defaults=True, exclude={"figures", "backing", "range"})
+    data = profile.model_dump(mode="json", exclude_defaults=True, exclude={"figures", "backing", "range", "machine"})
     lines = [f"# {line}".rstrip() for line in head.splitlines()]
     lines += ["format: spd-profile", f"version: {profile.version}", f"origin: {profile.origin}"]
     lines += [f"source: {_quoted(profile.source)}", ""]
     figures = {key: value for key, value in data.items() if key not in ("format", "version", "origin", "source")}
     lines += _figures(profile, figures, ())
+    if profile.machine:
+        lines += ["", "# What was measured.", "machine:", *_plain(profile.machine, 1)]
     lines += ["", "# Where the figures were measured.", "range:"]
     lines += _plain(profile.range.model_dump(mode="json", exclude_none=True), 1)
-    lines += ["", "# Shifts are by one standard deviation, all of one entry together; entries are independent."]
-    lines += ["backing:", *_plain(profile.backing.model_dump(mode="json", exclude_defaults=True), 1)]
+    if backing := profile.backing.model_dump(mode="json", exclude_defaults=True):
+        lines += ["", "# Shifts are by one standard deviation, all of one entry together; entries are independent."]
+        lines += ["backing:", *_plain(backing, 1)]
     lines += ["", "figures:"]
     lines += _plain({key: entry.model_dump(mode="json") for key, entry in profile.figures.items()}, 1)
     return "\n".join(lines) + "\n"
@@ -44,8 +48,17 @@ def _figures(profile: Profile, data: Mapping[str, Any], path: tuple[str, ...]) -
             yield f"{indent}{key}:"
             yield from _figures(profile, value, here)
             continue
+        if not isinstance(value, float | int | str) and not (isinstance(value, Mapping) and _is_one_number(value)):
+            yield f"{indent}{key}:{_remark(profile, '.'.join(here))}"
+            yield from _plain(value, len(here))
+            continue
         number = value["mean_s"] if isinstance(value, Mapping) else value
         yield f"{indent}{key}: {_scalar(number)}{_remark(profile, '.'.join(here))}"
+
+
+def _is_one_number(written: Mapping[str, Any]) -> bool:
+    """Whether a duration is a constant and nothing besides."""
+    return written.get("kind", "constant") == "constant" and set(written) <= {"kind", "mean_s"}
 
 
 def _remark(profile: Profile, key: str) -> str:
@@ -64,6 +77,10 @@ def _plain(data: Any, depth: int) -> Iterator[str]:
     for key, value in entries:
         start = f"{indent}- " if key is None else f"{indent}{key}: "
         flat = f"{start}{_flat(value)}"
+        if isinstance(value, list) and len(flat) > _WIDTH and all(isinstance(entry, float) for entry in value):
+            # Many numbers: as many on a line as fit.
+            yield from wrap(flat, _WIDTH, subsequent_indent=f"{indent}  ", break_long_words=False)
+            continue
         if len(flat) <= _WIDTH or not isinstance(value, Mapping | list):
             yield flat
         elif key is None:

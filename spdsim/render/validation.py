@@ -11,10 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from spdsim.fitting import LeftOut
+from spdsim.grades import GRADES
 from spdsim.prediction.speedup import RULE_CYCLE_S, RULE_LAYER_S
 from spdsim.render.look import Look
 from spdsim.render.trim import Trimmed
-from spdsim.validation.report import GRADES, Line, Validation
+from spdsim.validation.report import Line, Validation
 
 _NAMES = {"all": "all", "use": "", "stages": "n = ", "temperature": "T = ", "model": ""}
 """What stands before a group's value."""

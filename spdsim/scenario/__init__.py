@@ -5,7 +5,13 @@ Knows nothing of the engine; `spdsim.timing` turns a scenario into the numbers t
 
 from spdsim.acceptance import Acceptance
 from spdsim.scenario.acceptance import acceptance_model
-from spdsim.scenario.document import scenario_document, scenario_schema, scenario_sha256, template_text
+from spdsim.scenario.document import (
+    scenario_document,
+    scenario_of_document,
+    scenario_schema,
+    scenario_sha256,
+    template_text,
+)
 from spdsim.scenario.load import load_scenario
 from spdsim.scenario.model import Scenario
 from spdsim.scenario.placement import layout_of
@@ -31,5 +37,5 @@ def output_tokens(scenario: Scenario, sequence: int) -> int:
 
 __all__ = [
     "Scenario", "acceptance_of", "layout_of", "load_scenario", "one_stage", "output_tokens", "scenario_document",
-    "scenario_schema", "scenario_sha256", "template_text",
+    "scenario_of_document", "scenario_schema", "scenario_sha256", "template_text",
 ]  # fmt: skip

@@ -2,9 +2,13 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
+from pydantic import ValidationError
+
+from spdsim.errors import ScenarioError
 from spdsim.scenario.model import Scenario
 from spdsim.scenario.times import Roofline, resolve
 
@@ -21,6 +25,16 @@ def scenario_document(scenario: Scenario) -> dict[str, Any]:
         timing = resolve(scenario.timing, scenario.devices.gpu, scenario.runtime.launch)
         scenario = scenario.model_copy(update={"timing": timing})
     return scenario.model_dump(mode="json", exclude=_BASES)
+
+
+def scenario_of_document(data: Mapping[str, Any], where: str) -> Scenario:
+    """Return the scenario that a document holds. Raises ScenarioError, one line, if it holds none; where: its name."""
+    try:
+        return Scenario.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(word) for word in first["loc"] if not str(word).startswith("@"))
+        raise ScenarioError(f"{where}: {key}: {first['msg'][:1].lower()}{first['msg'][1:]}") from None
 
 
 def scenario_sha256(scenario: Scenario) -> str:

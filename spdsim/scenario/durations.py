@@ -15,6 +15,8 @@ from spdsim.scenario.fields import Part, Seconds, Spread, by_kind, is_number
 
 _SHORTEST_S = 1e-9
 
+Growth = Annotated[float, Field(strict=True, ge=0, le=10)]
+
 
 class ConstantDraw(Part):
     """Always the same."""
@@ -116,6 +118,14 @@ class MessageTime(Part):
     post_s: AnyDraw | None = Field(default=None, description="Seconds of the sender's host; null: the link's.")
     inter_node_post_s: AnyDraw | None = Field(default=None, description="The same between nodes; null: as post_s.")
     transit_s: AnyDraw | None = Field(default=None, description="Seconds on the way; null: from the link's figures.")
+    inter_node_transit_s: AnyDraw | None = Field(
+        default=None, description="The same between nodes; null: as transit_s."
+    )
+    transit_per_worker_fraction: Growth = Field(
+        default=0.0,
+        description="By how much of itself transit_s grows with each worker beyond two: processes that wait on the "
+        "same cores wake each other later.",
+    )
     receive_s: Seconds | None = Field(
         default=None, description="Seconds of the receiver's host for each tensor; null: the link's."
     )
@@ -137,6 +147,7 @@ class ControlTime(Part):
     per_cycle_s: Seconds = Field(default=0.0, description="Whatever the number of workers.")
     per_worker_s: Seconds = Field(default=0.0, description="For each worker, the draft rank too.")
     per_node_s: Seconds = Field(default=0.0, description="For each node after the first.")
+    between_cycles_s: Seconds = Field(default=0.0, description="Of every worker's host, before each of its cycles.")
 
 
 def distribution(draw: Draw) -> Distribution:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
 from spdsim.machine import OriginKind
@@ -25,6 +25,31 @@ StageTimes = Annotated[
     Annotated[TaskTime, Tag("@one")] | Annotated[tuple[TaskTime, ...], Tag("@stages")],
     Discriminator(lambda written: "@stages" if isinstance(written, list | tuple) else "@one"),
 ]
+
+
+Speed = Annotated[float, Field(strict=True, gt=0, le=1e4)]
+
+
+def _begins_with_one(curve: tuple[float, ...]) -> tuple[float, ...]:
+    if curve and curve[0] != 1.0:
+        raise PydanticCustomError("not_relative", "must begin with 1.0, what one worker alone does")
+    return curve
+
+
+Portion = Annotated[float, Field(strict=True, ge=0, le=1)]
+Curve = Annotated[tuple[Speed, ...], AfterValidator(_begins_with_one)]
+
+
+class ProfileRuntime(Part):
+    """What takes the place of the scenario's `runtime` keys of the same names."""
+
+    posting: Literal["grouped", "separate"]
+    receipts: Literal["posted", "serial"]
+    departure: Literal["posted", "posting"] = Field(
+        default="posted",
+        description="posting: a message is on its way from the beginning of its posting, so that transit_s holds what "
+        "of the posting comes before; posted: from its end.",
+    )
 
 
 class Profile(Part):
@@ -57,10 +82,27 @@ class Profile(Part):
     combine: TaskTime | None = Field(default=None, description="Putting the shards' results together.")
     commit: TaskTime | None = Field(default=None, description="Bookkeeping of the driver, once a verdict.")
     rollback: TaskTime | None = Field(default=None, description="What a stage does first after a rejection.")
+    contention: Curve = Field(
+        default=(),
+        description="What 1, 2, 3 … workers of a node that compute at a time get done together, over what one alone "
+        "does: cores that share a memory, or are fewer than the workers. Beyond the last entry each worker adds what "
+        "the last one did. Empty: none slows another down.",
+    )
+    shared_fraction: Portion = Field(
+        default=0.0,
+        description="Part of the cycles in which what is random of the stages' forwards is the same quantile for all: "
+        "what holds up a machine holds up all of its workers.",
+    )
+    runtime: ProfileRuntime | None = Field(
+        default=None, description="How the runtime that was measured sends and receives; null: as the scenario says."
+    )
     control: ControlTime = ControlTime()
     messages: MessageTimes = MessageTimes()
     figures: dict[str, Provenance] = Field(
         default_factory=dict, description="Origin of single figures, by dotted key such as control.per_cycle_s."
+    )
+    machine: dict[str, str] = Field(
+        default_factory=dict, description="What was measured: device, driver, versions, dtype, launch, backend, date."
     )
     backing: Backing = Field(default=Backing(), description="How well the figures are known.")
     range: Range = Field(default=Range(), description="Where the figures were measured.")

@@ -7,8 +7,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from spdsim.errors import InputError, ScenarioError
+from spdsim.scenario.durations import EmpiricalDraw
 from spdsim.scenario.fields import Part
 from spdsim.scenario.files import PROFILE, read_profile
+from spdsim.scenario.model import Scenario
 from spdsim.scenario.problems import from_pydantic, report
 from spdsim.scenario.profile import Profile
 from spdsim.scenario.source import Source
@@ -55,6 +57,11 @@ def made_profile(data: Mapping[str, Any]) -> Profile:
                          "check the units of the breakdown and of the baselines") from None  # fmt: skip
 
 
+def with_profile(scenario: Scenario, profile: Profile) -> Scenario:
+    """Return `scenario` with the times of `profile`."""
+    return scenario.model_copy(update={"timing": ProfileTimes(kind="profile", profile=profile)})
+
+
 def figure(profile: Profile, key: str) -> float:
     """Return the number at a dotted key: seconds, the mean of a duration that is drawn.
 
@@ -65,6 +72,8 @@ def figure(profile: Profile, key: str) -> float:
         if not isinstance(found, Part) or word not in type(found).model_fields:
             raise KeyError(key)
         found = getattr(found, word)
+    if isinstance(found, EmpiricalDraw):
+        return sum(found.samples_s) / len(found.samples_s)
     found = getattr(found, "mean_s", found)
     if isinstance(found, bool) or not isinstance(found, int | float):
         raise KeyError(key)

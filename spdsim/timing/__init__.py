@@ -50,10 +50,18 @@ def machine_of(scenario: Scenario) -> Machine:
         links=network.links,
         messages=messages,
         prompt_tokens=scenario.workload.prompt_tokens,
+        contention=scenario.timing.profile.contention if isinstance(scenario.timing, ProfileTimes) else (),
+        shared_fraction=scenario.timing.profile.shared_fraction if isinstance(scenario.timing, ProfileTimes) else 0.0,
+        between_cycles_s=_between_cycles_s(scenario),
+        nodes=tuple(map(scenario.devices.node_of, range(scenario.devices.count))),
         fits_one_device=fits_one_device(scenario),
         origins=tuple(origins_of(scenario)),
         warnings=tuple(warnings_of(scenario, layout, tasks)),
     )
+
+
+def _between_cycles_s(scenario: Scenario) -> float:
+    return scenario.timing.profile.control.between_cycles_s if isinstance(scenario.timing, ProfileTimes) else 0.0
 
 
 __all__ = ["machine_of"]

@@ -7,8 +7,9 @@ from spdsim.distributions import Constant, Distribution, scaled
 from spdsim.machine import Link, Message, Receipt, Worker
 from spdsim.scenario.durations import ControlTime, MessageTime, distribution
 from spdsim.scenario.hardware import LinkFigures
-from spdsim.scenario.model import Scenario
+from spdsim.scenario.model import Runtime, Scenario
 from spdsim.scenario.placement import anchors_in_stages, num_nodes_used
+from spdsim.scenario.profile import ProfileRuntime
 from spdsim.scenario.times import ProfileTimes
 from spdsim.schedules.ops import Payload
 from spdsim.schedules.spd import Layout
@@ -125,7 +126,7 @@ class Operations:
 
 def operations_of(scenario: Scenario, layout: Layout, network: Network, edges: Sequence[Edge]) -> Operations | None:
     """Return the operations of a scenario whose hosts group messages; None where every message is its own."""
-    if scenario.runtime.posting == "separate":
+    if _runtime(scenario).posting == "separate":
         return None
     crossing = [edge for edge in edges if network.between(edge[1], edge[2]) is not None]
     return Operations(_first_posts(layout, crossing), _first_receipts(crossing))
@@ -148,6 +149,8 @@ def message_of(
     link, figures = way
     written = MessageTime() if profile is None else getattr(profile.messages, payload)
     tensors = _num_tensors(scenario, layout, edge)
+    is_between_nodes = network.is_between_nodes(source, to)
+    transit = _written_transit(written, is_between_nodes, layout.num_workers)
     num_posts = num_receives = tensors
     if operations is not None:
         num_posts = min(tensors, edge in operations.posts)
@@ -157,17 +160,24 @@ def message_of(
         link,
         num_bytes,
         prefill_bytes,
-        _transit(written, figures, num_bytes, tensors),
-        _transit(written, figures, prefill_bytes, tensors),
-        scaled(_post(written, figures, network.is_between_nodes(source, to)), num_posts),
+        _transit(figures, num_bytes, tensors) if transit is None else transit,
+        _transit(figures, prefill_bytes, tensors) if transit is None else transit,
+        scaled(_post(written, figures, is_between_nodes), num_posts),
         control_s,
         num_receives * (figures.receive_s if written.receive_s is None else written.receive_s),
         receipt,
+        profile is not None and profile.runtime is not None and profile.runtime.departure == "posting",
     )
 
 
+def _runtime(scenario: Scenario) -> ProfileRuntime | Runtime:
+    """How messages are sent and received: as the profile was measured, else as the scenario says."""
+    profile = scenario.timing.profile if isinstance(scenario.timing, ProfileTimes) else None
+    return scenario.runtime if profile is None or profile.runtime is None else profile.runtime
+
+
 def _receipt(scenario: Scenario, payload: Payload) -> Receipt:
-    if scenario.runtime.receipts == "serial":
+    if _runtime(scenario).receipts == "serial":
         return "serial"
     # A program depends on the verdict, so the host must know it.
     return "read" if payload == "verdict" else "posted"
@@ -219,7 +229,15 @@ def _post(written: MessageTime, figures: LinkFigures, is_between_nodes: bool) ->
     return Constant(figures.post_s) if written.post_s is None else distribution(written.post_s)
 
 
-def _transit(written: MessageTime, figures: LinkFigures, num_bytes: int, num_tensors: int) -> Distribution:
-    if written.transit_s is not None:
-        return distribution(written.transit_s)
+def _written_transit(written: MessageTime, is_between_nodes: bool, num_workers: int) -> Distribution | None:
+    """The time on the way as the profile has it; None where the link's figures say it."""
+    transit = written.transit_s
+    if is_between_nodes and written.inter_node_transit_s is not None:
+        transit = written.inter_node_transit_s
+    if transit is None:
+        return None
+    return scaled(distribution(transit), 1.0 + written.transit_per_worker_fraction * max(0, num_workers - 2))
+
+
+def _transit(figures: LinkFigures, num_bytes: int, num_tensors: int) -> Distribution:
     return Constant(num_tensors * figures.latency_s + num_bytes / figures.bandwidth_bytes_per_s)

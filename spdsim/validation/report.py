@@ -7,13 +7,11 @@ from typing import Literal
 from spdsim.evidence import Row
 from spdsim.evidence.sheet import Record
 from spdsim.fitting import LeftOut
+from spdsim.grades import GRADES, grade
 from spdsim.prediction import Prediction
 
 Status = Literal["ok", "predicted", "skipped"]
 """ok: predicted and compared; predicted: nothing published to compare with; skipped: a method not known yet."""
-
-GRADES = ((0.025, "A"), (0.05, "B"), (0.10, "C"))
-"""The grade up to a mean absolute error; beyond the last it is D."""
 
 
 def error_sizes(errors: Sequence[float | None]) -> tuple[float, float, float]:
@@ -110,4 +108,4 @@ class Validation:
             return None
         if self.is_rule_nearer:
             return "D"
-        return next((grade for most, grade in GRADES if group.mean_absolute_error <= most), "D")
+        return grade(group.mean_absolute_error, GRADES, beyond="D")

@@ -1,0 +1,41 @@
+"""A calibration as plain data, for `--json`."""
+
+from typing import Any
+
+from spdsim.calibration.fit import Calibration
+from spdsim.calibration.proof import Cell, Proof
+from spdsim.comparison import to_document
+
+SCHEMA_VERSION = 1
+
+
+def calibration_document(calibration: Calibration, proof: Proof | None) -> dict[str, Any]:
+    """Return figures, contention and every held-out configuration with its comparison."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "machine": dict(calibration.profile.machine),
+        "runs": list(calibration.names),
+        "num_disturbed": calibration.num_disturbed,
+        "figures": [
+            {
+                "figure": figure.key, "mean": figure.mean, "std_error": figure.std_error, "samples": figure.count,
+                "family": figure.family, "how": figure.how,
+            }
+            for figure in calibration.figures
+        ],
+        "contention": list(calibration.curve),
+        "grade": None if proof is None else proof.grade,
+        "graded_error": None if proof is None else proof.graded_error,
+        "mean_cycle_error": None if proof is None else proof.mean_cycle_error,
+        "held_out": [] if proof is None else [_cell(cell) for cell in proof.cells],
+    }  # fmt: skip
+
+
+def _cell(cell: Cell) -> dict[str, Any]:
+    return {
+        "stages": cell.config.stages,
+        "acceptance": cell.config.acceptance,
+        "draft_layers": cell.config.draft_layers,
+        "timing": to_document(cell.comparison),
+        "whole_model": to_document(cell.whole),
+    }

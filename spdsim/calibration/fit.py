@@ -1,0 +1,433 @@
+"""Traces of an executor become a profile: distributions of tasks and messages, contention, and where it holds.
+
+What is read off: computations with what they would take alone (`contention`), the posting, crossing and taking of
+messages, what a host does between cycles. A stage's time is a line in its number of layers where stages of several
+sizes were measured; a draft's is one in its rows.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from spdsim.calibration.contention import Spans, fit_curve, work_s
+from spdsim.calibration.families import Chosen, choose
+from spdsim.calibration.observed import COMPUTING, Computations, Observed, capped
+from spdsim.distributions import Constant, Distribution, Empirical, Gamma, LogNormal, Normal, scaled
+from spdsim.errors import InputError
+from spdsim.scenario.placement import place
+from spdsim.scenario.profile import Profile
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+MOST_DEPTHS = 32
+"""Tokens in flight up to which a draft's time is written out."""
+
+_CLEAR = 3.0
+"""A slope this many times its standard error is one."""
+
+_FEW_CROSSINGS = 8
+
+_LEAST_SHARED, _FEW_PAIRS = 0.05, 20
+"""A smaller correlation is none, and fewer pairs of durations tell none."""
+
+_MOST_GROWTH = 0.5
+"""Of a crossing with each worker more, as a fraction of what it takes with two: beyond, two points tell no line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One figure of the profile: its mean, how far off it may be (one standard error), from how many samples, how."""
+
+    key: str
+    mean: float
+    std_error: float
+    count: int
+    family: str
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """A profile and what it rests on. num_disturbed: runs that were left out, since something else held them up."""
+
+    profile: Profile
+    figures: tuple[Figure, ...]
+    curve: tuple[float, ...]
+    names: tuple[str, ...]
+    num_disturbed: int = 0
+
+
+def fit_traces(observed: Sequence[Observed], source: str, machine: dict[str, str] | None = None) -> Calibration:
+    """Return the profile of what `observed` shows.
+
+    source: where it was measured, in words. machine: what it was measured on, for the profile's head.
+    Raises InputError where the traces are not of one model and machine, or have no decode cycles to read.
+    """
+    _check(observed)
+    return _Fit(observed, source, machine or {}).run()
+
+
+def _check(observed: Sequence[Observed]) -> None:
+    if not observed:
+        raise InputError("no trace is given: must be at least one")
+    first = observed[0]
+    for other in observed[1:]:
+        for what, mine, theirs in (
+            ("source", first.trace.header.source, other.trace.header.source),
+            ("model", first.scenario.model.name, other.scenario.model.name),
+            ("partition.lm_head", first.scenario.partition.lm_head, other.scenario.partition.lm_head),
+        ):
+            if mine != theirs:
+                raise InputError(f"{other.name}: {what} is {theirs}: must be {mine} as in {first.name}")
+    if not any(len(part.seconds) for each in observed for part in each.computations if part.task == "forward"):
+        raise InputError(f"{first.name}: has no decode cycle: must have at least one forward")
+
+
+@dataclass(frozen=True, slots=True)
+class _Samples:
+    """What a task takes alone, one entry a span, with what it may depend on: layers of the stage, rows of the draft."""
+
+    seconds: "Floats"
+    size: "Floats"
+
+    @classmethod
+    def together(cls, parts: "Iterable[_Samples]") -> "_Samples":
+        found = list(parts)
+        empty = np.zeros(0)
+        return cls(
+            np.concatenate([empty, *(part.seconds for part in found)]),
+            np.concatenate([empty, *(part.size for part in found)]),
+        )
+
+
+class _Fit:
+    """One fit."""
+
+    def __init__(self, observed: Sequence[Observed], source: str, machine: dict[str, str]) -> None:
+        self._observed, self._source, self._machine = observed, source, machine
+        self._figures: list[Figure] = []
+        self._data: dict[str, Any] = {}
+
+    def run(self) -> Calibration:
+        self._curve = fit_curve(list(self._spans()))
+        self._tasks()
+        self._messages()
+        self._hosts()
+        profile = Profile.model_validate({
+            "origin": "measured", "source": self._source, **self._data, "contention": self._curve,
+            "shared_fraction": self._shared_fraction(),
+            "runtime": {"posting": "separate", "receipts": "serial", "departure": "posting"}, "machine": self._machine,
+            "range": self._range(),
+            "figures": {figure.key: {"origin": "measured", "source": _words(figure)} for figure in self._figures},
+        })  # fmt: skip
+        return Calibration(profile, tuple(self._figures), self._curve, tuple(each.name for each in self._observed))
+
+    def _range(self) -> dict[str, Any]:
+        """Where the measurements were made."""
+        pipelines = [each for each in self._observed if each.layout.num_stages > 1] or self._observed
+        stages = [each.layout.num_stages for each in pipelines]
+        drafts = sorted({(each.layout.num_stages, each.scenario.draft.layers) for each in pipelines})
+        return {
+            "models": sorted({each.scenario.model.name for each in self._observed}),
+            "stages": (min(stages), max(stages)),
+            "drafts": drafts,
+            "launch": sorted({each.scenario.runtime.launch for each in self._observed}),
+        }
+
+    # Tasks.
+
+    def _spans(self) -> Iterator[Spans]:
+        """The long computations of decode cycles."""
+        for each in self._observed:
+            for part in each.computations:
+                if part.task == "forward":
+                    yield Spans("forward", _layers(each, part), part.beside_s)
+                elif part.task == "draft":
+                    rows = _rows(each, part)
+                    layers = each.scenario.draft.layers
+                    for count in np.unique(rows).tolist():
+                        yield Spans(("draft", layers, count), 0, part.beside_s[rows == count])
+
+    def _samples(self, task: str) -> _Samples:
+        """All spans of a task in decode cycles, with the layers of their stage or the rows of their draft."""
+
+        def parts() -> Iterator[_Samples]:
+            for each in self._observed:
+                for part in each.computations:
+                    if part.task != task or not len(part.seconds):
+                        continue
+                    alone_s = work_s(part.beside_s, self._curve) if task in COMPUTING else part.seconds
+                    is_stage = each.layout.role(part.worker) == "stage"
+                    size = _rows(each, part) if task == "draft" else np.full(len(alone_s), _layers(each, part))
+                    if task == "prefill" and not is_stage:
+                        size = np.zeros(len(alone_s))
+                    yield _Samples(alone_s, size)
+
+        return _Samples.together(parts())
+
+    def _shared_fraction(self) -> float:
+        """How much the durations of two stages in one cycle go together: their correlation, over all pairs."""
+        found = [pair for each in self._observed for pair in correlations(each, self._curve)]
+        if not found:
+            return 0.0
+        weights = np.array([count for _, count in found], float)
+        mean = float((np.array([correlation for correlation, _ in found]) * weights).sum() / weights.sum())
+        return round(min(mean, 1.0), 3) if mean >= _LEAST_SHARED else 0.0
+
+    def _tasks(self) -> None:
+        self._forward(self._samples("forward"))
+        self._prefill(self._samples("prefill"))
+        self._draft()
+        num_shards = max(each.layout.num_workers for each in self._observed)
+        is_sharded = self._observed[0].layout.lm_head == "sharded" and num_shards > 1
+        self._whole("verify_shard" if is_sharded else "verify", self._samples("verify").seconds)
+        for task in ("combine", "commit", "rollback"):
+            self._whole(task, self._samples(task).seconds)
+        if "verify" not in self._data:
+            self._data["verify"] = 0.0
+
+    def _forward(self, samples: _Samples) -> None:
+        """A line in the layers: what a layer takes, and a stage beside its layers; or one duration for all stages."""
+        line = _line(samples)
+        if line is None or line.slope < _CLEAR * line.slope_error or line.slope * line.middle < 0.1 * line.offset:
+            if line is None and samples.size[0] > 0 and samples.seconds.mean() > 0:
+                # Stages of one size: all of it is taken to be the layers'.
+                self._drawn("forward_per_layer", samples.seconds / samples.size, "spans of stages over their layers")
+            else:
+                self._drawn("forward", samples.seconds, "spans of stages, whatever their layers")
+            return
+        fixed_s = max(0.0, line.offset)
+        if fixed_s > 0.0:
+            self._number(
+                "forward_fixed", fixed_s, line.offset_error, len(samples.seconds), "line in the layers of stages"
+            )
+        self._drawn("forward_per_layer", (samples.seconds - fixed_s) / samples.size, "line in the layers of stages")
+
+    def _prefill(self, samples: _Samples) -> None:
+        of_stages = samples.size > 0
+        if of_stages.any():
+            seconds = samples.seconds[of_stages] / samples.size[of_stages]
+            self._number("prefill_per_layer", *_mean(seconds), "prefills of stages over their layers")
+        if (~of_stages).any():
+            self._number("draft_prefill", *_mean(samples.seconds[~of_stages]), "prefills of the draft module")
+
+    def _draft(self) -> None:
+        """By its layers where modules of several sizes were measured, and by its rows where those matter."""
+        samples = self._samples("draft")
+        if not len(samples.seconds):
+            return
+        layers = np.concatenate([
+            np.full(len(part.seconds), float(each.scenario.draft.layers))
+            for each in self._observed for part in each.computations if part.task == "draft"
+        ])  # fmt: skip
+        line, key = _line(_Samples(samples.seconds, layers)), "draft"
+        if line is not None and line.slope > _CLEAR * line.slope_error:
+            fixed_s, key = max(0.0, line.offset), "draft_per_layer"
+            if fixed_s > 0.0:
+                how = "line in the layers of the draft module"
+                self._number("draft_fixed", fixed_s, line.offset_error, len(layers), how)
+            samples = _Samples((samples.seconds - fixed_s) / layers, samples.size)
+        self._by_rows(key, samples)
+
+    def _by_rows(self, key: str, samples: _Samples) -> None:
+        line = _line(samples)
+        if line is None or line.slope < _CLEAR * line.slope_error:
+            self._drawn(key, samples.seconds, "drafts")
+            return
+        # All at the rows of the middle, then by rows.
+        at_middle_s = samples.seconds / np.maximum(line.at(samples.size), 1e-12) * line.at(line.middle)
+        chosen = self._drawn(key, at_middle_s, "drafts, by a line in their rows")
+        mean_s = float(at_middle_s.mean())
+        self._data[key] |= {
+            "by_fill_depth": [
+                _written(scaled(chosen.distribution, max(float(line.at(depth + 1)), 0.05 * mean_s) / mean_s))
+                for depth in range(1, MOST_DEPTHS + 1)
+            ]
+        }
+
+    def _whole(self, key: str, seconds: "Floats") -> None:
+        if len(seconds) and seconds.mean() > 0.0:
+            self._drawn(key, seconds, f"spans of {key}")
+
+    # Messages and hosts.
+
+    def _messages(self) -> None:
+        payloads = sorted({part.payload for each in self._observed for part in each.messages})
+        found = {payload: self._payload(payload) for payload in payloads}
+        if found:
+            self._data["messages"] = found
+
+    def _payload(self, payload: str) -> dict[str, Any]:
+        """What messages of one payload cost, within a node and, where they were seen, between nodes."""
+        parts = [part for each in self._observed for part in each.messages if part.payload == payload]
+        taking_s = np.concatenate([part.taking_s for part in parts])
+        receive = _mean(taking_s) if len(taking_s) else (0.0, 0.0, 0)
+        key = f"messages.{payload}"
+        entry: dict[str, Any] = {"receive_s": receive[0]}
+        self._figures.append(Figure(f"{key}.receive_s", *receive, "constant", "takings of what was there already"))
+        for is_between_nodes, prefix in ((False, ""), (True, "inter_node_")):
+            post_s = [part.post_s for part in parts if part.is_between_nodes == is_between_nodes]
+            if not post_s:
+                continue
+            crossing_s, growth = self._crossings(payload, is_between_nodes)
+            waited = "receipts that waited"
+            if len(crossing_s) < _FEW_CROSSINGS:
+                # Nobody waits for it, so it matters little, and nothing tells.
+                crossing_s, growth = self._crossings(None, is_between_nodes)
+                waited = "receipts that waited, of whatever crosses the same way"
+            for what, seconds, how in (
+                ("post_s", np.concatenate(post_s), "sendings"),
+                ("transit_s", crossing_s if len(crossing_s) else np.zeros(1), waited),
+            ):
+                chosen = choose(seconds)
+                entry[f"{prefix}{what}"] = _written(chosen.distribution)
+                self._note(f"{key}.{prefix}{what}", chosen, how)
+            if growth > 0.0 and not is_between_nodes:
+                entry["transit_per_worker_fraction"] = growth
+        return entry
+
+    def _crossings(self, payload: str | None, is_between_nodes: bool) -> "tuple[Floats, float]":
+        """What crossings of a payload (None: of all) take with two workers, and how much of it each one more adds."""
+        parts = [
+            (each.layout.num_workers, part.crossing_s)
+            for each in self._observed
+            for part in each.messages
+            if payload in (None, part.payload) and part.is_between_nodes == is_between_nodes and len(part.crossing_s)
+        ]
+        if not parts:
+            return np.zeros(0), 0.0
+        samples = _Samples.together(_Samples(seconds, np.full(len(seconds), number - 2.0)) for number, seconds in parts)
+        # What is very late was held up by something else, which is no sign of growth.
+        line = _line(_Samples(np.minimum(samples.seconds, np.quantile(samples.seconds, 0.95)), samples.size))
+        if line is None or line.slope < _CLEAR * line.slope_error:
+            return samples.seconds, 0.0
+        growth = min(line.slope / max(line.offset, 1e-9), _MOST_GROWTH)
+        return samples.seconds / (1.0 + growth * samples.size), growth
+
+    def _hosts(self) -> None:
+        between_s = np.concatenate([between_cycles_s(each) for each in self._observed])
+        if len(between_s):
+            mean = _mean(capped(between_s))
+            self._data["control"] = {"between_cycles_s": mean[0]}
+            self._figures.append(
+                Figure("control.between_cycles_s", *mean, "constant", "from a cycle's last op to the next's")
+            )
+
+    # Figures.
+
+    def _drawn(self, key: str, seconds: "Floats", how: str) -> Chosen:
+        chosen = choose(np.maximum(seconds, 0.0))
+        self._data[key] = _written(chosen.distribution)
+        self._note(key, chosen, how)
+        return chosen
+
+    def _number(self, key: str, mean_s: float, std_error_s: float, count: int, how: str) -> None:
+        self._data[key] = mean_s
+        self._figures.append(Figure(key, mean_s, std_error_s, count, "constant", how))
+
+    def _note(self, key: str, chosen: Chosen, how: str) -> None:
+        self._figures.append(Figure(key, chosen.mean_s, chosen.std_error_s, chosen.count, chosen.family, how))
+
+
+def correlations(observed: Observed, curve: Sequence[float]) -> Iterator[tuple[float, int]]:
+    """Yield the correlation of every two stages' forwards over the cycles that both have, and how many these are."""
+    alone_s = {
+        part.worker: dict(zip(part.cycles, work_s(part.beside_s, curve).tolist(), strict=True))
+        for part in observed.computations
+        if part.task == "forward"
+    }
+    workers = sorted(alone_s)
+    for index, worker in enumerate(workers):
+        for other in workers[index + 1 :]:
+            common = sorted(alone_s[worker].keys() & alone_s[other].keys())
+            if len(common) >= _FEW_PAIRS:
+                both = np.array([[alone_s[side][cycle] for cycle in common] for side in (worker, other)])
+                if both.std(axis=1).min() > 0.0:
+                    yield float(np.corrcoef(both)[0, 1]), len(common)
+
+
+def between_cycles_s(observed: Observed) -> "Floats":
+    """Return the seconds between the last op of a cycle and the first of the next, of workers with their own device."""
+    trace = observed.trace
+    devices = [worker.device for worker in place(observed.scenario)]
+    alone = [devices.count(device) == 1 for device in devices]
+    found: list[float] = []
+    last: dict[tuple[int, int], tuple[int, float]] = {}
+    workers = [site.worker for site in trace.sites]
+    for sequence in range(trace.num_sequences):
+        for index in range(*trace.sequence_bounds(sequence)):
+            key, cycle = (sequence, workers[trace.site[index]]), trace.cycle[index]
+            before = last.get(key)
+            if before is not None and before[0] == cycle - 1 and cycle > 0 and alone[key[1]]:
+                found.append(max(0.0, trace.start_s[index] - before[1]))
+            last[key] = (cycle, trace.end_s[index])
+    return np.array(found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    offset: float
+    offset_error: float
+    slope: float
+    slope_error: float
+    middle: float
+
+    def at(self, size: Any) -> Any:
+        return self.offset + self.slope * size
+
+
+def _line(samples: _Samples) -> _Line | None:
+    """The line through the means at each size; None with a single size."""
+    sizes, seconds = samples.size, samples.seconds
+    spread = float(((sizes - sizes.mean()) ** 2).sum()) if len(sizes) else 0.0
+    if len(sizes) < 3 or spread <= 0.0:
+        return None
+    middle = float(sizes.mean())
+    slope = float(((sizes - middle) * seconds).sum() / spread)
+    offset = float(seconds.mean() - slope * middle)
+    left = seconds - offset - slope * sizes
+    std = sqrt(float((left**2).sum()) / (len(sizes) - 2))
+    return _Line(offset, std * sqrt(1.0 / len(sizes) + middle**2 / spread), slope, std / sqrt(spread), middle)
+
+
+def _layers(observed: Observed, part: Computations) -> int:
+    layout = observed.layout
+    return observed.layers[layout.stage_of(part.worker)] if layout.role(part.worker) == "stage" else 0
+
+
+def _rows(observed: Observed, part: Computations) -> "Floats":
+    """Rows of each draft: one for each token in a stage, and one before them."""
+    return np.minimum(part.in_flight, observed.layout.num_stages) + 1.0
+
+
+def _mean(seconds: "Floats") -> tuple[float, float, int]:
+    """Mean, standard error of the mean, number."""
+    count = len(seconds)
+    return float(seconds.mean()), float(seconds.std(ddof=1) / sqrt(count)) if count > 1 else 0.0, count
+
+
+def _written(distribution: Distribution) -> dict[str, Any]:
+    """A distribution as profiles write it."""
+    match distribution:
+        case Constant(value_s):
+            return {"kind": "constant", "mean_s": value_s}
+        case Normal(mean_s, std_s):
+            return {"kind": "normal", "mean_s": mean_s, "std_s": std_s}
+        case LogNormal(mean_s, cv):
+            return {"kind": "lognormal", "mean_s": mean_s, "cv": cv}
+        case Gamma(mean_s, cv):
+            return {"kind": "gamma", "mean_s": mean_s, "cv": cv}
+        case Empirical(samples_s):
+            return {"kind": "empirical", "samples_s": list(samples_s)}
+        case _:
+            raise AssertionError("no fit gives a sum")
+
+
+def _words(figure: Figure) -> str:
+    return f"{figure.count} {figure.how}, {figure.family}, mean +- {figure.std_error:.2g}"
