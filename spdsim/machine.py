@@ -13,7 +13,7 @@ from spdsim.schedules.ops import Payload, Task
 from spdsim.schedules.spd import Layout, Role
 
 Sharing = Literal["turns", "bandwidth"]
-Receipt = Literal["serial", "posted", "read"]
+Receipt = Literal["serial", "taken", "posted", "read"]
 OriginKind = Literal["measured", "published", "datasheet", "assumed"]
 
 
@@ -83,8 +83,9 @@ class Message:
     post: seconds of the sender's host before the message is on its way.
     control_s: seconds of the sender's host on top of it, once for each message: deciding what is to be run next.
     receive_s: seconds of the receiver's host. receipt: "serial": host and device wait for the message, then the host
-        spends them; "posted": the host spends them on posting the receipt, and only the device waits; "read": the
-        host waits, for it must know what the message says, while the device goes on with what it was given.
+        spends them; "taken": the same, and a receipt lasts until the message is taken; "posted": the host spends them
+        on posting the receipt, and only the device waits; "read": the host waits, for it must know what the message
+        says, while the device goes on with what it was given.
     leaves_at_once: the way begins with the posting, not with its end; the sender's host is busy with it meanwhile.
     """
 

@@ -24,8 +24,8 @@ def test_emulated_stages_are_measured_fitted_and_predicted(tmp_path: Path) -> No
     (tmp_path / "emulated.yaml").write_text(PROFILE)
     done = run(
         "calibrate", "--emulate", "emulated.yaml", "--backend", "gloo", "--stages", "2", "--predict-stages", "8",
-        "--acceptance", "0.9", "--max-new-tokens", "40", "--rounds", "1", "--out", "profile.yaml", "--json", "proof.json",
-        "--report", "report.html", "--traces", "traces", cwd=tmp_path,
+        "--acceptance", "0.9", "--max-new-tokens", "40", "--rounds", "1", "--out", "profile.yaml",
+        "--json", "proof.json", "--report", "report.html", "--traces", "traces", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "Runs that the fit has not seen" in done.stdout and "The worst: 8 stages" in done.stdout
@@ -53,16 +53,17 @@ def test_a_small_model_is_calibrated_on_the_cpu(tmp_path: Path) -> None:
     done = run(
         "calibrate", "--backend", "gloo", "--stages", "2", "--predict-stages", "3", "--acceptance", "0.8",
         "--max-new-tokens", "24", "--rounds", "1", "--threads", "1", "--anchors", "2", "--draft-layers", "1",
-        "--report", "report.md", "--quiet", "--tolerance", "1000", cwd=tmp_path,
+        "--report", "report.md", "--quiet", "--tolerance", "1000", "--probes", "2", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0 and not done.stdout, done.stderr
     profile = load_profile(tmp_path / "profile.yaml")
     assert profile.forward_per_layer is not None or profile.forward is not None
     assert profile.draft is not None and profile.verify is not None
-    assert profile.runtime is not None and profile.runtime.receipts == "serial"
+    assert profile.runtime is not None and profile.runtime.receipts == "taken"
     assert profile.range.models == ("small",)
     report = (tmp_path / "report.md").read_text()
     assert "| 3 stages, p = 0.8, 1 draft layers |" in report and "## The worst" in report
+    assert "## What single operations take" in report and "| message |" in report
 
 
 @pytest.mark.parametrize(
@@ -75,6 +76,7 @@ def test_a_small_model_is_calibrated_on_the_cpu(tmp_path: Path) -> None:
         (("--predict-acceptance", ""), "--predict-acceptance is '': must be different numbers from 0 to 1"),
         (("--draft-layers", "0"), "--draft-layers is '0': must be different whole numbers of at least 1"),
         (("--rounds", "0"), "--rounds is 0: must be at least 1"),
+        (("--probes", "-1"), "--probes is -1: must be at least 0 seconds"),
         (("--max-new-tokens", "1"), "--max-new-tokens is 1: must be at least 2"),
         (("--tolerance", "-1"), "--tolerance is -1: must be a fraction of at least 0"),
         (("--report", "x.pdf"), "--report is x.pdf: must end in .md or .html"),

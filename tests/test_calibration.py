@@ -12,8 +12,10 @@ from spdsim.calibration import Calibration, fit_traces, observe, predict, prove
 from spdsim.calibration.campaign import Config, Done, Wanted, arguments, perform, undisturbed
 from spdsim.calibration.contention import Spans, fit_curve, work_s
 from spdsim.calibration.families import choose
+from spdsim.calibration.probed import context_slope
 from spdsim.distributions import Constant, Distribution, Empirical, Gamma, LogNormal, draw, mean_s
 from spdsim.errors import InputError
+from spdsim.evidence import Probe, Probes
 from spdsim.fitting import profile_text
 from spdsim.machine import total_speed
 from spdsim.scenario import Scenario
@@ -32,7 +34,7 @@ TRUTH: dict[str, Any] = {
     "verify": {"kind": "empirical", "samples_s": [1e-4, 1.2e-4, 4e-4]},
     "commit": 2e-5,
     "rollback": 1e-5,
-    "runtime": {"posting": "separate", "receipts": "serial", "departure": "posting"},
+    "runtime": {"posting": "separate", "receipts": "taken", "departure": "posting"},
     "control": {"between_cycles_s": 3e-5},
     "messages": {
         payload: {"post_s": 1e-5, "transit_s": transit_s, "receive_s": 5e-6}
@@ -136,6 +138,30 @@ def test_modules_of_several_sizes_give_a_line_in_their_layers() -> None:
     assert found["draft_fixed"] == pytest.approx(5e-4, rel=0.05)
 
 
+def test_probes_tell_how_a_layer_depends_on_its_context() -> None:
+    """Traces of about one length do not; the profile then has a slope, and less where there is no context."""
+    slope_s = 2e-6
+    timing = TRUTH | {"forward_per_layer": {"mean_s": 1e-3, "per_context_token_s": slope_s}}
+    cases = [
+        Probe("layer", {"context_tokens": context, "launch": "eager", "kind": "full_attention"}, "s", 50,
+              time_s, time_s, 0.999 * time_s, 1.001 * time_s)
+        for context in (16, 256, 1024)
+        for time_s in (1e-3 + slope_s * context,)
+    ]  # fmt: skip
+    probes = Probes("probes.json", {}, {"launch": "eager"}, "2026-01-01", tuple(cases), ())
+    observed = [observe(trace, f"run {index}") for index, trace in enumerate(runs(timing))]
+    profile = fit_traces(observed, "simulated runs", probes=probes).profile
+    assert figure(profile, "forward_per_layer") == pytest.approx(1e-3, rel=0.02)
+    assert figure(profile, "forward_per_layer.per_context_token_s") == pytest.approx(slope_s, rel=0.01)
+    long = {"prompt_tokens": 3000, "new_tokens": 60}
+    one, other = (simulate(scenario(4, TRUTH | times, workload=long)) for times in (timing, {}))
+    assert one.end_s[-1] > 3.0 * other.end_s[-1]
+    predicted = predict(scenario(4, TRUTH, workload=long), profile)
+    assert predicted.end_s[-1] == pytest.approx(one.end_s[-1], rel=0.03)
+    hybrid = replace(probes, probes=(*cases, replace(cases[0], params=dict(cases[0].params) | {"kind": "linear"})))
+    assert context_slope(hybrid) is None
+
+
 def distribution_of(written: Any) -> Distribution:
     from spdsim.scenario.durations import distribution
 
@@ -159,10 +185,10 @@ def test_links_within_a_node_and_between_nodes_are_told_apart() -> None:
 
 def test_crossings_that_grow_with_the_workers_are_predicted_for_more_of_them() -> None:
     """From runs with three and five workers."""
-    messages = {payload: each | {"transit_per_worker_fraction": 0.2} for payload, each in TRUTH["messages"].items()}
+    messages = {payload: each | {"transit_per_doubling_fraction": 0.4} for payload, each in TRUTH["messages"].items()}
     profile = fitted(runs(TRUTH | {"messages": messages})).profile
-    assert profile.messages.hidden.transit_per_worker_fraction == pytest.approx(0.2, rel=0.25)
-    assert profile.messages.verdict.transit_per_worker_fraction == pytest.approx(0.2, rel=0.1)
+    assert profile.messages.hidden.transit_per_doubling_fraction == pytest.approx(0.4, rel=0.3)
+    assert profile.messages.verdict.transit_per_doubling_fraction == pytest.approx(0.4, rel=0.1)
 
 
 @pytest.mark.parametrize("curve", [(1.0, 1.75, 1.75), (1.0, 1.9, 2.6, 3.0)])
@@ -273,7 +299,7 @@ def test_samples_are_given_the_simplest_law_that_fits(law: Distribution) -> None
 
 def test_rounds_run_everything_in_turn_and_held_out_runs_have_seeds_of_their_own(tmp_path: Path) -> None:
     """The executor is asked for each by its arguments, and only its traces are read."""
-    wanted = Wanted((2, 4), (0.9, 0.6), (1, 2), (3,), (0.8,), 16, 2, 5, ("--device", "cpu"), ("--backend", "gloo"))
+    wanted = Wanted((2, 4), (0.9, 0.6), (1, 2), (3,), (0.8,), 16, 2, 5, ("--device", "cpu"), (), ("--backend", "gloo"))
     asked: list[list[str]] = []
 
     def run(given: Sequence[str]) -> None:
@@ -284,7 +310,8 @@ def test_rounds_run_everything_in_turn_and_held_out_runs_have_seeds_of_their_own
         write_trace(simulate(scenario(stages, TRUTH)), given[given.index("--trace") + 1])
 
     steps: list[tuple[int, int, str]] = []
-    done = perform(wanted, tmp_path, lambda *step: steps.append(step), run)
+    done, probes = perform(wanted, tmp_path, lambda *step: steps.append(step), run)
+    assert probes is None
     assert [each.config.stages for each in done] == [1, 2, 2, 4, 4, 2, 3] * 2
     seeds = [int(given[given.index("--seed") + 1]) for given in asked]
     held_out = [each.config.is_held_out for each in done]

@@ -4,6 +4,7 @@ from collections import defaultdict
 from dataclasses import replace
 from functools import cache
 from itertools import pairwise, product
+from statistics import fmean
 
 import pytest
 
@@ -15,7 +16,7 @@ from spdsim.analysis.summary import summarize
 from spdsim.distributions import Constant, Gamma, LogNormal, Normal
 from spdsim.engine import Engine, Request, decode_all
 from spdsim.errors import DeadlockError
-from spdsim.machine import Duration, Machine
+from spdsim.machine import Duration, Machine, Receipt
 from spdsim.schedules.ops import Op, Send
 from spdsim.schedules.spd import Control, Layout, LmHead, PipelineState, program
 from spdsim.trace import Span, Trace
@@ -289,6 +290,51 @@ def test_uneven_work_is_slowed_only_while_others_work() -> None:
     """2 s beside 4 s at half speed each: the short one ends at 4, and the long one has 2 left, alone."""
     uneven = replace(machine(Layout(2), forward=[2, 4]), contention=(1.0, 1.0))
     assert cycle_times_s(play(uneven, "A" * 20))[10] == pytest.approx(6.0)
+
+
+@pytest.mark.parametrize("receipt", ["serial", "taken"])
+def test_a_receiver_that_takes_a_message_is_busy_with_it(receipt: Receipt) -> None:
+    """The same cycles; a receipt that ends with the taking has no span of handling beside it."""
+    plain = machine(Layout(2), forward=4, hop=1)
+    costs = {edge: replace(each, receive_s=0.25, receipt=receipt) for edge, each in plain.messages.items()}
+    trace = play(replace(plain, messages=costs), "A" * 20)
+    assert cycle_times_s(trace)[10] == pytest.approx(cycle_times_s(taking(plain))[10])
+    handled = {span.op for span in trace.spans() if span.op.startswith("handle")}
+    assert bool(handled) == (receipt == "serial")
+
+
+def taking(plain: Machine) -> Trace:
+    """Return a run in which every receipt takes a quarter of a second."""
+    costs = {edge: replace(each, receive_s=0.25) for edge, each in plain.messages.items()}
+    return play(replace(plain, messages=costs), "A" * 20)
+
+
+def test_a_message_that_leaves_at_once_does_not_wait_for_its_sender() -> None:
+    """The way begins with the posting: a hop of 1 s beside a posting of 0.5 s."""
+    plain = machine(Layout(2), forward=4, hop=1, post=0.5)
+    at_once = replace(plain, messages={edge: replace(m, leaves_at_once=True) for edge, m in plain.messages.items()})
+    waits = [
+        post.end_s - receipt.end_s
+        for post, receipt in messages(play(at_once, "A" * 20))
+        if receipt.end_s > receipt.start_s and receipt.start_s <= post.start_s
+    ]
+    assert waits and waits == pytest.approx([-0.5] * len(waits))
+    assert cycle_times_s(play(at_once, "A" * 20))[10] < cycle_times_s(play(plain, "A" * 20))[10]
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.5, 1.0])
+def test_what_holds_up_a_machine_holds_up_all_of_its_stages(fraction: float) -> None:
+    """In the given part of the cycles all stages draw the same; each stage's own law is untouched."""
+    drawn = replace(machine(Layout(3), forward=LogNormal(4.0, 0.3)), shared_fraction=fraction)
+    trace = run(drawn, num_tokens=1200, acceptance=Bernoulli(1.0))
+    by_cycle: dict[int, list[float]] = {}
+    for span in trace.spans():
+        if span.op == "forward" and span.cycle > 3:
+            by_cycle.setdefault(span.cycle, []).append(span.end_s - span.start_s)
+    full = [times for times in by_cycle.values() if len(times) == 3]
+    alike = sum(max(times) - min(times) < 1e-9 for times in full) / len(full)
+    assert alike == pytest.approx(fraction, abs=0.05)
+    assert fmean(time for times in full for time in times) == pytest.approx(4.0, rel=0.03)
 
 
 def test_a_host_takes_its_time_between_cycles() -> None:

@@ -25,7 +25,7 @@ from executor.planning.place import World
 from spdsim.analysis.summary import summarize
 from spdsim.cli.document import document_text
 from spdsim.errors import InputError, RunError
-from spdsim.scenario import load_scenario, scenario_sha256
+from spdsim.scenario import load_scenario, scenario_document, scenario_sha256
 from spdsim.simulation import simulate
 from spdsim.timing import machine_of
 from spdsim.trace import ONE_DEVICE, PLAIN_PIPELINE, Span, Trace
@@ -304,8 +304,10 @@ def test_an_emulated_trace_has_the_simulators_header() -> None:
     """But for who wrote it, and on which clock."""
     header = recorded(result_of(**EMULATED, is_recorded=True)).header
     expected = simulate(load_scenario(TUTORIAL, ["replications=1"])).header
-    same_scenario = scenario_sha256(load_scenario(TUTORIAL))
-    assert replace(header, source="simulator", clock=expected.clock) == replace(expected, scenario_sha256=same_scenario)
+    scenario = load_scenario(TUTORIAL)
+    same = replace(expected, scenario_sha256=scenario_sha256(scenario), scenario=scenario_document(scenario))
+    assert header.machine is not None and "emulated" in header.machine
+    assert replace(header, source="simulator", clock=expected.clock, machine=None) == same
 
 
 def test_a_measured_trace_compares_with_what_was_measured_beside_it() -> None:

@@ -5,7 +5,7 @@ What a block does is said by its language (CONTRIBUTING.md describes it for auth
     console   `$ command` lines are run; what follows each must be its output; a line `...` stands for any lines
     sh        every line is run and must succeed; a `make` line must name a target
     python    is run; the blocks of a page share their names
-    yaml      a scenario; or a fragment of one, whose sections replace those of scenarios/tutorial.yaml;
+    yaml      a profile; a scenario; or a fragment of one, whose sections replace those of scenarios/tutorial.yaml;
               a first line `# name.yaml` writes the block to that file for the blocks that follow
     json      must be strict JSON
     text      is left alone
@@ -29,6 +29,7 @@ from typing import Any
 import yaml
 
 from spdsim import load_scenario
+from spdsim.scenario.profile_file import load_profile
 from spdsim.scenario.source import parse_yaml, read_yaml
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -130,10 +131,14 @@ def _check_targets(targets: list[str]) -> None:
 
 
 def _scenario(body: str) -> None:
-    """Load a block as a scenario, or its sections in place of those of the tutorial scenario."""
+    """Load a block as a profile or a scenario, or its sections in place of those of the tutorial scenario."""
     named = _FILE_NAME.match(body)
     path = Path(named[1] if named else "fragment.yaml")
     sections = parse_yaml(body, str(path)).data
+    if sections.get("format") == "spd-profile":
+        path.write_text(body)
+        load_profile(path)
+        return
     if not named and not {"model", "devices", "partition"} <= sections.keys():
         sections = read_yaml("scenarios/tutorial.yaml").data | sections
         body = yaml.safe_dump(sections, sort_keys=False)

@@ -64,7 +64,7 @@ def _titles() -> Iterator[tuple[str, tuple[str, ...]]]:
 
 def _title(command: CommandInfo, *groups: str) -> Iterator[tuple[str, tuple[str, ...]]]:
     assert command.callback
-    words = (*groups, command.name or command.callback.__name__)
+    words = (*groups, command.name or command.callback.__name__.replace("_", "-"))
     yield " ".join(("spdsim", *words)), words
 
 

@@ -13,7 +13,11 @@ from pathlib import Path
 
 from spdsim.calibration.observed import Observed, observe
 from spdsim.errors import InputError, RunError
+from spdsim.evidence import Probes, read_probes
 from spdsim.tracefile import read_trace
+
+PROBES = "probes.json"
+"""The file of the probes, among the traces."""
 
 _HELD_OUT_SEED = 1_000_003
 """What the seeds of held-out runs are further along."""
@@ -44,8 +48,9 @@ class Wanted:
 
     stages, acceptances, draft_layers: of the runs that are fitted; every number of stages with every acceptance, and
     the first with every number of draft layers. predicted_stages, predicted_acceptances: of those that are held out.
-    options: of the executor, the same for all runs (model, device, backend, …); pipeline_options: for two stages or
-    more only. is_emulated: durations take the place of computing.
+    model_options, run_options: of the executor, the same for all runs (model, device, …; prompts, timeout);
+    pipeline_options: for two stages or more only. is_emulated: durations take the place of computing.
+    probe_budget_s: for how long single operations are measured; 0: not at all.
     """
 
     stages: tuple[int, ...]
@@ -56,9 +61,11 @@ class Wanted:
     new_tokens: int
     rounds: int
     seed: int
-    options: tuple[str, ...]
+    model_options: tuple[str, ...]
+    run_options: tuple[str, ...]
     pipeline_options: tuple[str, ...]
     is_emulated: bool = False
+    probe_budget_s: float = 0.0
 
     def configs(self) -> Iterator[Config]:
         """Yield every configuration, once."""
@@ -84,8 +91,8 @@ class Done:
 
 def perform(
     wanted: Wanted, directory: Path, progress: Callable[[int, int, str], None], run: "Callable[[Sequence[str]], None]"
-) -> list[Done]:
-    """Run every configuration in every round and return what was observed.
+) -> tuple[list[Done], Probes | None]:
+    """Run the probes, then every configuration in every round, and return what was observed.
 
     directory: where the traces go. progress: called with (runs done, runs in all, what comes next). run: runs the
     executor with these arguments.
@@ -93,6 +100,11 @@ def perform(
     configs = list(wanted.configs())
     total = len(configs) * wanted.rounds
     done: list[Done] = []
+    probes = None
+    if wanted.probe_budget_s > 0.0:
+        progress(0, total, "single operations first")
+        run(probe_arguments(wanted, directory / PROBES))
+        probes = read_probes(directory / PROBES)
     for number in range(wanted.rounds):
         for index, config in enumerate(configs):
             progress(len(done), total, str(config))
@@ -100,7 +112,14 @@ def perform(
             run(arguments(wanted, config, number, trace_file))
             done.append(Done(config, observe(read_trace(trace_file), str(config))))
     progress(total, total, "done")
-    return done
+    return done, probes
+
+
+def probe_arguments(wanted: Wanted, file: Path) -> list[str]:
+    """Return the executor's arguments for the probes of the first pipeline."""
+    found = ["probe", "--stages", str(wanted.stages[0]), "--draft-layers", str(wanted.draft_layers[0])]
+    found += ["--budget", f"{wanted.probe_budget_s:g}", "--out", str(file), "--quiet"]
+    return [*found, *wanted.model_options, *wanted.pipeline_options]
 
 
 def undisturbed(done: Sequence[Done]) -> list[Done]:
@@ -137,7 +156,8 @@ def arguments(wanted: Wanted, config: Config, number: int, trace_file: Path) -> 
     """Return the executor's arguments for one run."""
     seed = wanted.seed + number + (_HELD_OUT_SEED if config.is_held_out else 0)
     found = ["generate", "--stages", str(config.stages), "--max-new-tokens", str(wanted.new_tokens)]
-    found += ["--ignore-end-tokens", "--seed", str(seed), "--trace", str(trace_file), "--quiet", *wanted.options]
+    found += ["--ignore-end-tokens", "--seed", str(seed), "--trace", str(trace_file), "--quiet", *wanted.model_options]
+    found += wanted.run_options
     if config.acceptance is None:
         return [*found, "--draft", "none"] if wanted.is_emulated else found
     found += ["--draft", f"forced:p={config.acceptance:g}", "--draft-layers", str(config.draft_layers)]

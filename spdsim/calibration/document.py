@@ -5,6 +5,7 @@ from typing import Any
 from spdsim.calibration.fit import Calibration
 from spdsim.calibration.proof import Cell, Proof
 from spdsim.comparison import to_document
+from spdsim.evidence import Probe
 
 SCHEMA_VERSION = 1
 
@@ -24,10 +25,18 @@ def calibration_document(calibration: Calibration, proof: Proof | None) -> dict[
             for figure in calibration.figures
         ],
         "contention": list(calibration.curve),
+        "probes": [] if calibration.probes is None else [_probe(probe) for probe in calibration.probes.probes],
         "grade": None if proof is None else proof.grade,
         "graded_error": None if proof is None else proof.graded_error,
         "mean_cycle_error": None if proof is None else proof.mean_cycle_error,
         "held_out": [] if proof is None else [_cell(cell) for cell in proof.cells],
+    }  # fmt: skip
+
+
+def _probe(probe: Probe) -> dict[str, Any]:
+    return {
+        "what": probe.what, "params": dict(probe.params), "unit": probe.unit, "samples": probe.count,
+        "median": probe.median, "p05": probe.p05, "p95": probe.p95,
     }  # fmt: skip
 
 

@@ -15,8 +15,10 @@ import numpy as np
 from spdsim.calibration.contention import Spans, fit_curve, work_s
 from spdsim.calibration.families import Chosen, choose
 from spdsim.calibration.observed import COMPUTING, Computations, Observed, capped
+from spdsim.calibration.probed import Slope, context_slope
 from spdsim.distributions import Constant, Distribution, Empirical, Gamma, LogNormal, Normal, scaled
 from spdsim.errors import InputError
+from spdsim.evidence import Probes
 from spdsim.scenario.placement import place
 from spdsim.scenario.profile import Profile
 
@@ -36,8 +38,9 @@ _FEW_CROSSINGS = 8
 _LEAST_SHARED, _FEW_PAIRS = 0.05, 20
 """A smaller correlation is none, and fewer pairs of durations tell none."""
 
-_MOST_GROWTH = 0.5
-"""Of a crossing with each worker more, as a fraction of what it takes with two: beyond, two points tell no line."""
+_MOST_GROWTH = 1.0
+"""Of a crossing each time the workers double, as a fraction of what it takes with two: beyond, two points tell no line.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +64,20 @@ class Calibration:
     curve: tuple[float, ...]
     names: tuple[str, ...]
     num_disturbed: int = 0
+    probes: Probes | None = None
 
 
-def fit_traces(observed: Sequence[Observed], source: str, machine: dict[str, str] | None = None) -> Calibration:
+def fit_traces(
+    observed: Sequence[Observed], source: str, machine: dict[str, str] | None = None, probes: Probes | None = None
+) -> Calibration:
     """Return the profile of what `observed` shows.
 
-    source: where it was measured, in words. machine: what it was measured on, for the profile's head.
+    source: where it was measured, in words. machine: what it was measured on, for the profile's head. probes: tell
+    how a layer depends on its context.
     Raises InputError where the traces are not of one model and machine, or have no decode cycles to read.
     """
     _check(observed)
-    return _Fit(observed, source, machine or {}).run()
+    return _Fit(observed, source, machine or {}, probes).run()
 
 
 def _check(observed: Sequence[Observed]) -> None:
@@ -109,8 +116,11 @@ class _Samples:
 class _Fit:
     """One fit."""
 
-    def __init__(self, observed: Sequence[Observed], source: str, machine: dict[str, str]) -> None:
-        self._observed, self._source, self._machine = observed, source, machine
+    def __init__(
+        self, observed: Sequence[Observed], source: str, machine: dict[str, str], probes: Probes | None
+    ) -> None:
+        self._observed, self._source, self._machine, self._probes = observed, source, machine, probes
+        self._slope = None if probes is None else context_slope(probes)
         self._figures: list[Figure] = []
         self._data: dict[str, Any] = {}
 
@@ -122,11 +132,12 @@ class _Fit:
         profile = Profile.model_validate({
             "origin": "measured", "source": self._source, **self._data, "contention": self._curve,
             "shared_fraction": self._shared_fraction(),
-            "runtime": {"posting": "separate", "receipts": "serial", "departure": "posting"}, "machine": self._machine,
+            "runtime": {"posting": "separate", "receipts": "taken", "departure": "posting"}, "machine": self._machine,
             "range": self._range(),
             "figures": {figure.key: {"origin": "measured", "source": _words(figure)} for figure in self._figures},
         })  # fmt: skip
-        return Calibration(profile, tuple(self._figures), self._curve, tuple(each.name for each in self._observed))
+        names = tuple(each.name for each in self._observed)
+        return Calibration(profile, tuple(self._figures), self._curve, names, probes=self._probes)
 
     def _range(self) -> dict[str, Any]:
         """Where the measurements were made."""
@@ -147,7 +158,7 @@ class _Fit:
         for each in self._observed:
             for part in each.computations:
                 if part.task == "forward":
-                    yield Spans("forward", _layers(each, part), part.beside_s)
+                    yield Spans("forward", _layers(each, part), self._beside_s(each, part))
                 elif part.task == "draft":
                     rows = _rows(each, part)
                     layers = each.scenario.draft.layers
@@ -162,7 +173,7 @@ class _Fit:
                 for part in each.computations:
                     if part.task != task or not len(part.seconds):
                         continue
-                    alone_s = work_s(part.beside_s, self._curve) if task in COMPUTING else part.seconds
+                    alone_s = work_s(self._beside_s(each, part), self._curve) if task in COMPUTING else part.seconds
                     is_stage = each.layout.role(part.worker) == "stage"
                     size = _rows(each, part) if task == "draft" else np.full(len(alone_s), _layers(each, part))
                     if task == "prefill" and not is_stage:
@@ -182,6 +193,8 @@ class _Fit:
 
     def _tasks(self) -> None:
         self._forward(self._samples("forward"))
+        if self._slope is not None:
+            self._add_context(self._slope)
         self._prefill(self._samples("prefill"))
         self._draft()
         num_shards = max(each.layout.num_workers for each in self._observed)
@@ -208,6 +221,22 @@ class _Fit:
                 "forward_fixed", fixed_s, line.offset_error, len(samples.seconds), "line in the layers of stages"
             )
         self._drawn("forward_per_layer", (samples.seconds - fixed_s) / samples.size, "line in the layers of stages")
+
+    def _beside_s(self, each: Observed, part: Computations) -> "Floats":
+        """The seconds of spans by how many computed, of forwards those that they would have without any context."""
+        if part.task != "forward" or self._slope is None:
+            return part.beside_s
+        context_s = self._slope.per_context_token_s * part.context_tokens * _layers(each, part)
+        left = np.clip(1.0 - context_s / np.maximum(part.seconds, 1e-12), 0.1, 1.0)
+        return np.asarray(part.beside_s * left[:, None])
+
+    def _add_context(self, slope: Slope) -> None:
+        if "forward_per_layer" in self._data:
+            self._data["forward_per_layer"]["per_context_token_s"] = slope.per_context_token_s
+            key, how = "forward_per_layer.per_context_token_s", "probes of layers by their context"
+            self._figures.append(
+                Figure(key, slope.per_context_token_s, slope.std_error_s, slope.count, "constant", how)
+            )
 
     def _prefill(self, samples: _Samples) -> None:
         of_stages = samples.size > 0
@@ -289,11 +318,11 @@ class _Fit:
                 entry[f"{prefix}{what}"] = _written(chosen.distribution)
                 self._note(f"{key}.{prefix}{what}", chosen, how)
             if growth > 0.0 and not is_between_nodes:
-                entry["transit_per_worker_fraction"] = growth
+                entry["transit_per_doubling_fraction"] = growth
         return entry
 
     def _crossings(self, payload: str | None, is_between_nodes: bool) -> "tuple[Floats, float]":
-        """What crossings of a payload (None: of all) take with two workers, and how much of it each one more adds."""
+        """What crossings of a payload (None: of all) take with two workers, and how much of it a doubling adds."""
         parts = [
             (each.layout.num_workers, part.crossing_s)
             for each in self._observed
@@ -302,9 +331,12 @@ class _Fit:
         ]
         if not parts:
             return np.zeros(0), 0.0
-        samples = _Samples.together(_Samples(seconds, np.full(len(seconds), number - 2.0)) for number, seconds in parts)
-        # What is very late was held up by something else, which is no sign of growth.
-        line = _line(_Samples(np.minimum(samples.seconds, np.quantile(samples.seconds, 0.95)), samples.size))
+        samples = _Samples.together(
+            _Samples(seconds, np.full(len(seconds), np.log2(number / 2))) for number, seconds in parts
+        )
+        # What is late was held up by something else, which is no sign of growth.
+        in_time = np.concatenate([np.minimum(seconds, np.quantile(seconds, 0.8)) for _, seconds in parts])
+        line = _line(_Samples(in_time, samples.size))
         if line is None or line.slope < _CLEAR * line.slope_error:
             return samples.seconds, 0.0
         growth = min(line.slope / max(line.offset, 1e-9), _MOST_GROWTH)
@@ -386,7 +418,7 @@ def _line(samples: _Samples) -> _Line | None:
     """The line through the means at each size; None with a single size."""
     sizes, seconds = samples.size, samples.seconds
     spread = float(((sizes - sizes.mean()) ** 2).sum()) if len(sizes) else 0.0
-    if len(sizes) < 3 or spread <= 0.0:
+    if len(sizes) < 3 or spread <= 1e-9 * len(sizes):
         return None
     middle = float(sizes.mean())
     slope = float(((sizes - middle) * seconds).sum() / spread)

@@ -35,7 +35,7 @@ COMPUTING = ("prefill", "forward", "draft", "verify", "combine")
 class Computations:
     """Spans of one task of one worker: seconds each, tokens in flight (0: the prefill), and what went on beside.
 
-    cycles: sequence and cycle of each.
+    cycles: sequence and cycle of each. context_tokens: before the token that is computed.
     beside_s: shape (spans, workers of the trace); column j - 1 is the time with j workers computing.
     """
 
@@ -43,6 +43,7 @@ class Computations:
     task: str
     seconds: "Floats"
     cycles: tuple[tuple[int, int], ...]
+    context_tokens: "Ints"
     in_flight: "Ints"
     beside_s: "Floats"
 
@@ -76,10 +77,15 @@ class Observed:
 
 
 def scenario_in(trace: Trace, name: str) -> Scenario:
-    """Return the scenario that the header of a trace carries. Raises InputError if it carries none, or none that is."""
+    """Return the scenario that the header of a trace carries, without its times.
+
+    Raises InputError if it carries none, or what is none.
+    """
     if trace.header.scenario is None:
         raise InputError(f"{name}: has no scenario in its header: must be a trace that spdsim-exec generate wrote")
-    return scenario_of_document(trace.header.scenario, f"{name}: scenario in its header")
+    # Its times are those of a simulation, or of an emulation: no fit may know them.
+    data = {key: value for key, value in trace.header.scenario.items() if key != "timing"}
+    return scenario_of_document(data, f"{name}: scenario in its header")
 
 
 def observe(trace: Trace, name: str) -> Observed:
@@ -93,7 +99,8 @@ def observe(trace: Trace, name: str) -> Observed:
     nodes = [scenario.devices.node_of(device) for device in devices]
     return Observed(
         name, trace, scenario, layout, layers_of_stages(scenario),
-        tuple(_computations(columns, layout, nodes)), tuple(_messages(columns, devices, nodes)),
+        tuple(_computations(columns, layout, nodes, scenario.workload.prompt_tokens)),
+        tuple(_messages(columns, devices, nodes)),
     )  # fmt: skip
 
 
@@ -104,6 +111,7 @@ class _Columns:
         self.trace = trace
         self.site = np.frombuffer(trace.site, np.uint16).astype(np.int64)
         self.cycle = np.frombuffer(trace.cycle, np.int32).astype(np.int64)
+        self.position = np.frombuffer(trace.position, np.int32).astype(np.int64)
         self.start_s, self.end_s = np.frombuffer(trace.start_s), np.frombuffer(trace.end_s)
         self.sequence = np.repeat(np.arange(trace.num_sequences), np.diff([*trace.sequence_starts, len(trace)]))
         self.ops = np.array([site.op for site in trace.sites] or [""])
@@ -129,7 +137,7 @@ class _Columns:
         return np.asarray(self.end_s - self.start_s)
 
 
-def _computations(columns: _Columns, layout: Layout, nodes: list[int]) -> Iterator[Computations]:
+def _computations(columns: _Columns, layout: Layout, nodes: list[int], prompt_tokens: int) -> Iterator[Computations]:
     beside_s = _beside_s(columns, nodes)
     depth = _tokens_in_flight(columns.trace, layout)
     for task in (*COMPUTING, "commit", "rollback"):
@@ -138,7 +146,8 @@ def _computations(columns: _Columns, layout: Layout, nodes: list[int]) -> Iterat
             mine = spans[columns.worker[spans] == worker]
             cycles = tuple(zip(columns.sequence[mine].tolist(), columns.cycle[mine].tolist(), strict=True))
             in_flight = np.array([depth.get(cycle, 0) for cycle in cycles])
-            yield Computations(worker, task, columns.seconds[mine], cycles, in_flight, beside_s[mine])
+            context_tokens = prompt_tokens + np.maximum(0, columns.position[mine])
+            yield Computations(worker, task, columns.seconds[mine], cycles, context_tokens, in_flight, beside_s[mine])
 
 
 def _beside_s(columns: _Columns, nodes: list[int]) -> "Floats":

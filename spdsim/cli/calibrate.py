@@ -74,6 +74,10 @@ def calibrate(
     timeout_s: Annotated[
         float | None, typer.Option("--timeout", metavar="SECONDS", help="Longest wait for a message.")
     ] = None,
+    probe_budget_s: Annotated[
+        float,
+        typer.Option("--probes", metavar="SECONDS", help="How long single operations are measured first; 0: not."),
+    ] = 30.0,
     traces: Annotated[
         Path | None, typer.Option("--traces", metavar="DIRECTORY", help="Keep the traces of all runs there.")
     ] = None,
@@ -108,10 +112,10 @@ def calibrate(
         raise InputError(f"--tolerance is {tolerance:g}: must be a fraction of at least 0, such as 0.05")
     if report_file is not None and report_file.suffix.lower() not in _SUFFIXES:
         raise InputError(f"--report is {report_file}: must end in {' or '.join(_SUFFIXES)}")
-    given = {
-        "--model": model, "--device": device, "--dtype": dtype, "--launch": launch, "--threads": threads,
-        "--emulate": emulate, "--timeout": timeout_s, "--prompt-tokens": prompt_tokens,
-    }  # fmt: skip
+    if not 0.0 <= probe_budget_s < inf:
+        raise InputError(f"--probes is {probe_budget_s:g}: must be at least 0 seconds")
+    of_model = {"--model": model, "--device": device, "--dtype": dtype, "--launch": launch, "--threads": threads}
+    of_run = {"--emulate": emulate, "--timeout": timeout_s, "--prompt-tokens": prompt_tokens}
     for_pipelines = {
         "--backend": backend, "--lm-head": lm_head, "--verification-lag": verification_lag, "--anchors": anchors,
     }  # fmt: skip
@@ -124,9 +128,12 @@ def calibrate(
         new_tokens=_at_least("--max-new-tokens", new_tokens, 2),
         rounds=_at_least("--rounds", rounds, 1),
         seed=_at_least("--seed", seed, 0),
-        options=(*_options(given), *(("--random-weights",) if random_weights else ())),
+        model_options=(*_options(of_model), *(("--random-weights",) if random_weights else ())),
+        run_options=_options(of_run),
         pipeline_options=_options(for_pipelines),
         is_emulated=emulate is not None,
+        # Nothing computes in emulation.
+        probe_budget_s=0.0 if emulate is not None else probe_budget_s,
     )
     if tolerance is not None and not wanted.predicted_stages:
         raise InputError("--tolerance is given: nothing is held out without --predict-stages: leave one of them out")
@@ -160,12 +167,13 @@ def _measured(wanted: "Wanted", traces: Path | None, *, is_quiet: bool) -> "tupl
     with TemporaryDirectory(prefix="spdsim-") as directory:
         where = Path(directory) if traces is None else _made(traces)
         with StepProgress(not is_quiet, "runs") as progress:
-            made = perform(wanted, where, progress, run_executor)
+            made, probes = perform(wanted, where, progress, run_executor)
     done = undisturbed(made)
     fitted = [each.observed for each in done if not each.config.is_held_out]
     # The last one is a pipeline, whose messages travel.
     machine = fitted[-1].trace.header.machine or {}
-    calibration = fit_traces(fitted, f"spdsim calibrate, {len(fitted)} runs of the executor", dict(machine))
+    source = f"spdsim calibrate, {len(fitted)} runs of the executor"
+    calibration = fit_traces(fitted, source, dict(machine), probes)
     calibration = replace(calibration, num_disturbed=len(made) - len(done))
     return calibration, prove(calibration.profile, done)
 

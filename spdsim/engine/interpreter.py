@@ -21,7 +21,7 @@ import simpy
 
 from spdsim.acceptance import Coins
 from spdsim.engine.devices import Contention, SharedDevice, shared_device
-from spdsim.engine.steps import HOST, POST, RECV, RECV_POSTED, SEND, AnyDraws, Channel, Compiler
+from spdsim.engine.steps import HOST, POST, RECV, RECV_POSTED, RECV_TAKEN, SEND, AnyDraws, Channel, Compiler
 from spdsim.engine.tape import Tape
 from spdsim.errors import DeadlockError
 from spdsim.machine import Machine
@@ -104,6 +104,8 @@ class Engine:
                             record(site, cycle, position, begin, now)
                             site, begin, now = detail, now, now + base_s
                         host = now
+                    elif kind == RECV_TAKEN:
+                        now = host = (arrival if arrival > now else now) + base_s
                     elif kind == RECV_POSTED:
                         host += base_s
                         if host > now:

@@ -17,7 +17,7 @@ from spdsim.schedules.ops import Compute, Op, Recv, Send, op_name
 from spdsim.schedules.spd import PipelineState, program
 from spdsim.trace import Site, Trace
 
-RECV_POSTED, RECV_READ, RECV, SEND, POST, HOST, COMPUTE = range(7)
+RECV_POSTED, RECV_READ, RECV_TAKEN, RECV, SEND, POST, HOST, COMPUTE = range(8)
 """Kinds of step: a receipt that only the device waits for, one that only the host does, one that both do; a message
 whose cost is constant and whose link is its own; any other message; the host's bookkeeping, which takes no device; a
 computation."""
@@ -62,7 +62,7 @@ class Channel:
             self.waiting = None
 
 
-_RECEIPTS: dict[Receipt, int] = {"posted": RECV_POSTED, "read": RECV_READ, "serial": RECV}
+_RECEIPTS: dict[Receipt, int] = {"posted": RECV_POSTED, "read": RECV_READ, "taken": RECV_TAKEN, "serial": RECV}
 _NO_CHANNEL = Channel()
 _TOGETHER = Issue(0.0, 0.0, is_read=True)
 """Where a duration is that of host and device together, the host waits for its end."""

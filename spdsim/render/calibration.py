@@ -12,12 +12,20 @@ from rich.text import Text
 
 from spdsim.calibration.fit import Calibration, Figure
 from spdsim.calibration.proof import Cell, Proof
+from spdsim.evidence import Probe
 from spdsim.render.comparison import grade_steps, print_comparison
 from spdsim.render.look import Look
 from spdsim.render.trim import Trimmed
 from spdsim.render.validation import heading, signed
 
 _GRADE_STYLES = {"A": "bold green", "B": "bold green", "C": "bold yellow"}
+_FACTS = {
+    "cores": "{} cores", "torch": "torch {}", "cuda": "CUDA {}", "driver": "driver {}", "nccl": "NCCL {}",
+    "python": "Python {}", "threads": "threads: {}", "emulated": "emulated: {}",
+}  # fmt: skip
+_NOT_TOLD = ("host_os", "date", "spdsim")
+"""What is told of a machine, and what only its profile tells."""
+
 NAMES = ("the executor's run", "the profile's simulation")
 
 
@@ -49,13 +57,25 @@ def _parts(calibration: Calibration, proof: Proof | None, title: str, look: Look
     yield from heading("What tasks and messages take", look)
     yield _figures(calibration.figures, look)
     yield Text(contention_words(calibration.curve), look.style("dim"))
+    if calibration.probes is not None:
+        yield from heading("What single operations take", look)
+        yield _probes(calibration.probes.probes, look)
+
+
+def probe_rows(probes: Sequence[Probe]) -> Iterator[tuple[str, str, str, str]]:
+    """Yield operation, case, median and spread of every probe, in words."""
+    for probe in probes:
+        shown = seconds_text if probe.unit == "s" else _rate_text if probe.unit == "bytes/s" else "{:.2f}".format
+        case = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in probe.params.items())
+        yield probe.what.replace("_", " "), case, shown(probe.median), f"{shown(probe.p05)} to {shown(probe.p95)}"
 
 
 def facts(calibration: Calibration) -> Iterator[str]:
     """Yield what was measured, in lines."""
     machine = calibration.profile.machine
-    if machine:
-        yield ", ".join(value for key, value in machine.items() if key != "date")
+    words = [_FACTS.get(key, "{}").format(value) for key, value in machine.items() if key not in _NOT_TOLD]
+    if words:
+        yield ", ".join(words)
     left_out = calibration.num_disturbed
     disturbed = f"; {left_out} more left out: something else held them up" if left_out else ""
     yield f"fitted to {len(calibration.names)} runs{disturbed}"
@@ -107,6 +127,21 @@ def _cells(cells: Sequence[Cell], look: Look) -> Table:
 
 def _pair(predicted_s: float | None, measured_s: float | None) -> tuple[str, str]:
     return tuple("-" if value is None else f"{1e3 * value:.2f}" for value in (predicted_s, measured_s))  # type: ignore[return-value]
+
+
+def _rate_text(bytes_per_s: float) -> str:
+    return f"{bytes_per_s / 1e9:.3g} GB/s"
+
+
+def _probes(probes: Sequence[Probe], look: Look) -> Table:
+    table = Table(box=None, pad_edge=False, header_style=look.style("dim"))
+    table.add_column("operation", no_wrap=True)
+    table.add_column("case", style=look.style("dim"))
+    table.add_column("median", justify="right", no_wrap=True)
+    table.add_column("5 to 95 %", justify="right", no_wrap=True)
+    for row in probe_rows(probes):
+        table.add_row(*row)
+    return table
 
 
 def _figures(figures: Sequence[Figure], look: Look) -> Table:

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from spdsim.calibration.fit import Calibration
 from spdsim.calibration.proof import Cell, Proof
-from spdsim.render.calibration import NAMES, contention_words, facts, print_calibration, seconds_text
+from spdsim.render.calibration import NAMES, contention_words, facts, print_calibration, probe_rows, seconds_text
 from spdsim.render.comparison import grade_steps
 from spdsim.render.comparison_page import comparison_markdown, page
 
@@ -57,6 +57,11 @@ def _markdown(calibration: Calibration, proof: Proof | None, title: str) -> Iter
     yield from _table(("figure", "mean", "± 95 %", "samples", "follows", "from"), rows)
     yield ""
     yield contention_words(calibration.curve)
+    if calibration.probes is not None:
+        yield ""
+        yield "## What single operations take"
+        yield ""
+        yield from _table(("operation", "case", "median", "5 to 95 %"), list(probe_rows(calibration.probes.probes)))
     if proof is not None:
         worst = proof.worst
         yield ""

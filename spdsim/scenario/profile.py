@@ -44,7 +44,9 @@ class ProfileRuntime(Part):
     """What takes the place of the scenario's `runtime` keys of the same names."""
 
     posting: Literal["grouped", "separate"]
-    receipts: Literal["posted", "serial"]
+    receipts: Literal["posted", "serial", "taken"] = Field(
+        description="taken: serial, and what the receiver's host does about a message belongs to its receipt."
+    )
     departure: Literal["posted", "posting"] = Field(
         default="posted",
         description="posting: a message is on its way from the beginning of its posting, so that transit_s holds what "

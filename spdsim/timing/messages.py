@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import log2
 
 from spdsim.distributions import Constant, Distribution, scaled
 from spdsim.machine import Link, Message, Receipt, Worker
@@ -155,7 +156,7 @@ def message_of(
     if operations is not None:
         num_posts = min(tensors, edge in operations.posts)
         # A host that waits for every message handles each by itself.
-        num_receives = tensors if receipt == "serial" else min(tensors, edge in operations.receipts)
+        num_receives = tensors if receipt in ("serial", "taken") else min(tensors, edge in operations.receipts)
     return Message(
         link,
         num_bytes,
@@ -177,8 +178,9 @@ def _runtime(scenario: Scenario) -> ProfileRuntime | Runtime:
 
 
 def _receipt(scenario: Scenario, payload: Payload) -> Receipt:
-    if _runtime(scenario).receipts == "serial":
-        return "serial"
+    receipts = _runtime(scenario).receipts
+    if receipts != "posted":
+        return receipts
     # A program depends on the verdict, so the host must know it.
     return "read" if payload == "verdict" else "posted"
 
@@ -236,7 +238,7 @@ def _written_transit(written: MessageTime, is_between_nodes: bool, num_workers: 
         transit = written.inter_node_transit_s
     if transit is None:
         return None
-    return scaled(distribution(transit), 1.0 + written.transit_per_worker_fraction * max(0, num_workers - 2))
+    return scaled(distribution(transit), 1.0 + written.transit_per_doubling_fraction * log2(max(num_workers, 2) / 2))
 
 
 def _transit(figures: LinkFigures, num_bytes: int, num_tensors: int) -> Distribution:
