@@ -202,11 +202,68 @@ def test_workers_that_slow_each_other_down_are_found_out(curve: tuple[float, ...
     assert whole_s == pytest.approx(4.4e-3, rel=0.05)
 
 
+@pytest.mark.parametrize("head", ["sharded", "last_stage", "own_device"])
+def test_every_placement_of_the_lm_head_is_fitted_and_predicted(head: str) -> None:
+    """A shard is a part of the whole, whatever the number of shards; plain decoding has the whole."""
+    placed = {"partition": {"stages": 0, "lm_head": head}}
+
+    def at(stages: int, seed: int) -> Trace:
+        count = 1 if stages == 1 else stages + 1 + (head == "own_device")
+        changes = {"partition": placed["partition"] | {"stages": stages}, "devices": {"gpu": {}, "count": count}}
+        return simulate(scenario(stages, TRUTH | {"verify": 2e-3}, seed, **changes))
+
+    found = fitted([simulate(scenario(1, TRUTH | {"verify": 2e-3})), at(2, 2), at(4, 4)])
+    assert figure(found.profile, "verify") == pytest.approx(2e-3, rel=0.01)
+    proof = prove(found.profile, [Done(Config(8, 0.8, 1, is_held_out=True), observe(at(8, 77), "held out"))])
+    assert proof is not None and proof.graded_error < 0.03
+
+
+@pytest.mark.parametrize("lag", [1, 2])
+def test_drafts_of_a_lagging_pipeline_have_no_more_rows_than_its_stages(lag: int) -> None:
+    """A profile gives its own runs back: tokens that have left the stages are no rows."""
+    timing = TRUTH | {"draft": {"mean_s": 5e-3, "by_fill_depth": [3e-3 + 1e-3 * depth for depth in range(1, 9)]}}
+    partition = {"verification_lag": lag}
+    traces = [
+        simulate(scenario(n, timing, seed=n, partition=partition | {"stages": n})) for n in (2, 4)
+    ]  # fmt: skip
+    held_out = simulate(scenario(3, timing, seed=77, partition=partition | {"stages": 3}))
+    proof = prove(fitted(traces).profile, [Done(Config(3, 0.8, 1, is_held_out=True), observe(held_out, "held out"))])
+    assert proof is not None and proof.graded_error < 0.02
+
+
+def test_what_takes_no_time_is_fitted_too() -> None:
+    """Spans of no length tell nothing of contention, and are no reason to stop."""
+    found = fitted(runs(TRUTH | {"draft": 0.0, "contention": [1.0, 1.6]}))
+    assert figure(found.profile, "draft") == 0.0
+    assert total_speed(found.curve, 2) == pytest.approx(1.6, rel=0.05)
+
+
+def test_context_and_contention_are_told_apart() -> None:
+    """With probes that know the context; and where stages are no line in their layers, their slope is not used."""
+    slope_s = 1e-6
+    cases = tuple(
+        Probe("layer", {"context_tokens": context, "launch": "eager", "kind": "full_attention"}, "s", 50,
+              1e-3 + slope_s * context, 1e-3, 1e-3 + slope_s * context, 1e-3 + slope_s * context)
+        for context in (16, 1024)
+    )  # fmt: skip
+    probes = Probes("probes.json", {}, {"launch": "eager"}, "2026-01-01", cases, ())
+    curve, long = [1.0, 1.2, 1.3, 1.35, 1.4], {"prompt_tokens": 900, "new_tokens": 100}
+    by_layers = {"forward_per_layer": {"mean_s": 1e-3, "per_context_token_s": slope_s}, "contention": curve}
+    flat = {key: value for key, value in TRUTH.items() if key not in ("forward_fixed", "forward_per_layer")}
+    for timing in (TRUTH | by_layers, flat | {"forward": 5e-3}):
+        traces = runs(timing, workload=long)
+        observed = [observe(trace, "run") for trace in traces]
+        profile = fit_traces(observed, "simulated runs", probes=probes).profile
+        for trace in traces[1:]:
+            again = prove(profile, [Done(Config(2, 0.8, 1, is_held_out=True), observe(trace, "run"))])
+            assert again is not None and again.graded_error < 0.05
+
+
 def test_work_is_what_a_span_would_take_alone() -> None:
     """At half speed for two thirds of its time, a span of 3 s did the work of 2."""
     assert work_s(np.array([[1.0, 2.0]]), (1.0, 1.0)).tolist() == [2.0]
     assert work_s(np.array([[1.0, 2.0]]), ()).tolist() == [3.0]
-    assert fit_curve([Spans("forward", 4, np.zeros((0, 3)))]) == ()
+    assert fit_curve([Spans("forward", 4, np.zeros((0, 3)), np.zeros(0))]) == ()
 
 
 def test_a_prediction_of_the_same_machine_is_right() -> None:

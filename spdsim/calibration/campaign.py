@@ -23,6 +23,8 @@ _HELD_OUT_SEED = 1_000_003
 """What the seeds of held-out runs are further along."""
 
 
+_ENDING_S = 5.0
+
 _MOST_DISTURBED = 0.10
 """By how much of itself a mean cycle may be longer than in the fastest round."""
 
@@ -178,8 +180,12 @@ def run_executor(given: Sequence[str]) -> None:
     try:
         _, told = process.communicate()
     except BaseException:
-        process.terminate()
-        process.wait()
+        # Ctrl-C reached it, too, and it is ending its own processes.
+        try:
+            process.wait(_ENDING_S)
+        except subprocess.TimeoutExpired:
+            process.terminate()
+            process.wait()
         raise
     if process.returncode:
         lines = [line for line in told.splitlines() if line.strip()] or [f"exit code {process.returncode}"]

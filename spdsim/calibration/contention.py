@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 _NOTICEABLE = 0.02
 """Workers together that get this much less done than each alone slow each other down."""
 
+_CLEAR, _LEAST_PART = 3.0, 0.02
+"""Standard errors from which a speed is less than alone; the part of the time from which a number of workers counts."""
+
 _MOST_SPANS = 400
 """Of each kind of work in each trace; more say nothing new."""
 
@@ -34,12 +37,14 @@ _MAX_ROUNDS = 60
 class Spans:
     """Spans of one kind of work: how long by how many computed, shape (spans, workers).
 
-    work: the kind. layers: of the stage, for works that are a line in them; 0: one figure.
+    work: the kind. layers: of the stage, for works that are a line in them; 0: one figure. context_s: what of each is
+    known beside that, its context's.
     """
 
     work: Hashable
     layers: int
     beside_s: "Floats"
+    context_s: "Floats"
 
 
 def fit_curve(spans: Sequence[Spans]) -> tuple[float, ...]:
@@ -47,7 +52,9 @@ def fit_curve(spans: Sequence[Spans]) -> tuple[float, ...]:
     problem = _Problem(spans)
     if problem.width < 2:
         return ()
-    return _curve(np.exp(problem.solve()[: problem.width - 1]))
+    log_speeds, errors = problem.solve()
+    is_clear = bool((log_speeds < -_CLEAR * errors).any())
+    return _curve(np.exp(log_speeds)) if is_clear else ()
 
 
 def work_s(beside_s: "Floats", curve: Sequence[float]) -> "Floats":
@@ -60,16 +67,20 @@ class _Problem:
     """Parameters: log s(2) … log s(J), then log offset and log slope of every line, log of every other work."""
 
     def __init__(self, spans: Sequence[Spans]) -> None:
-        spans = [_thinned(each) for each in spans if len(each.beside_s)]
+        spans = [each for each in map(_thinned, spans) if len(each.beside_s)]
         widest = max((each.beside_s.shape[1] for each in spans), default=1)
         rows = [np.pad(each.beside_s, ((0, 0), (0, widest - each.beside_s.shape[1]))) for each in spans]
         beside_s = np.concatenate([np.zeros((0, widest)), *rows])
-        seen = np.flatnonzero(beside_s.sum(axis=0) > 0.0)
+        part = beside_s.sum(axis=0) / max(beside_s.sum(), 1e-300)
+        seen = np.flatnonzero(part >= _LEAST_PART)
         self.width = int(seen[-1]) + 1 if len(seen) else 1
+        # What hardly ever happens tells nothing, and goes with what does.
+        beside_s[:, self.width - 1] += beside_s[:, self.width :].sum(axis=1)
         beside_s = beside_s[:, : self.width]
         seconds = beside_s.sum(axis=1)
         self._fractions = beside_s / seconds[:, None]
         self._log_s = np.log(seconds)
+        self._context_s = np.concatenate([np.zeros(0), *(each.context_s for each in spans)])
         self._layers = np.concatenate([np.zeros(0), *(np.full(len(each.beside_s), each.layers) for each in spans)])
         works = sorted({each.work for each in spans}, key=repr)
         counts = [len(each.beside_s) for each in spans]
@@ -83,8 +94,8 @@ class _Problem:
         self._first = np.concatenate((np.zeros(self.width - 1), offsets, slopes))
         self._num_works = len(works)
 
-    def solve(self) -> "Floats":
-        """Return the parameters at which the squares are least."""
+    def solve(self) -> "tuple[Floats, Floats]":
+        """Return log s(2) … log s(J) at which the squares are least, and their standard errors."""
         parameters, damping = self._first.copy(), 1e-3
         left = self._left(parameters)
         for _ in range(_MAX_ROUNDS):
@@ -102,17 +113,23 @@ class _Problem:
                 damping *= 4.0
                 if damping > 1e9:
                     break
-        return parameters
+        slopes = self._slopes(parameters, left)
+        covariance = np.linalg.pinv(slopes.T @ slopes) * float((left**2).mean())
+        errors = np.sqrt(np.maximum(np.diag(covariance), 0.0))
+        return parameters[: self.width - 1], errors[: self.width - 1]
 
     def _left(self, parameters: "Floats") -> "Floats":
         """What is left over: of every span, softened where it is far off, and of the priors."""
         speeds = np.concatenate(([1.0], np.exp(parameters[: self.width - 1])))
         offsets = np.exp(parameters[self.width - 1 : self.width - 1 + self._num_works])
         slopes = np.exp(parameters[self.width - 1 + self._num_works :])
-        work_s = np.where(
-            self._is_line[self._work],
-            offsets[self._work] + slopes[self._work] * self._layers,
-            slopes[self._work],
+        work_s = (
+            np.where(
+                self._is_line[self._work],
+                offsets[self._work] + slopes[self._work] * self._layers,
+                slopes[self._work],
+            )
+            + self._context_s
         )
         off = (self._log_s - np.log(work_s) + np.log(self._fractions @ speeds)) / _PRIOR_STD
         # A span that something else held up pulls no more than this (pseudo-Huber).
@@ -128,9 +145,10 @@ class _Problem:
 
 
 def _thinned(spans: Spans) -> Spans:
-    """At most so many of the spans, evenly."""
-    every = -(-len(spans.beside_s) // _MOST_SPANS)
-    return Spans(spans.work, spans.layers, spans.beside_s[::every])
+    """At most so many of the spans that took any time, evenly."""
+    lasting = np.flatnonzero(spans.beside_s.sum(axis=1) > 0.0)
+    lasting = lasting[:: max(1, -(-len(lasting) // _MOST_SPANS))]
+    return Spans(spans.work, spans.layers, spans.beside_s[lasting], spans.context_s[lasting])
 
 
 def _curve(speeds: "Floats") -> tuple[float, ...]:

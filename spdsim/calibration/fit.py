@@ -88,7 +88,7 @@ def _check(observed: Sequence[Observed]) -> None:
         for what, mine, theirs in (
             ("source", first.trace.header.source, other.trace.header.source),
             ("model", first.scenario.model.name, other.scenario.model.name),
-            ("partition.lm_head", first.scenario.partition.lm_head, other.scenario.partition.lm_head),
+            ("partition.lm_head", _lm_head(observed, first), _lm_head(observed, other)),
         ):
             if mine != theirs:
                 raise InputError(f"{other.name}: {what} is {theirs}: must be {mine} as in {first.name}")
@@ -126,6 +126,10 @@ class _Fit:
 
     def run(self) -> Calibration:
         self._curve = fit_curve(list(self._spans()))
+        if self._slope is not None and not self._is_by_layers(self._samples("forward")):
+            # Stages take what they take, whatever their layers: so a layer's slope is not theirs.
+            self._slope = None
+            self._curve = fit_curve(list(self._spans()))
         self._tasks()
         self._messages()
         self._hosts()
@@ -158,29 +162,31 @@ class _Fit:
         for each in self._observed:
             for part in each.computations:
                 if part.task == "forward":
-                    yield Spans("forward", _layers(each, part), self._beside_s(each, part))
+                    yield Spans("forward", _layers(each, part), part.beside_s, self._context_s(each, part))
                 elif part.task == "draft":
                     rows = _rows(each, part)
                     layers = each.scenario.draft.layers
                     for count in np.unique(rows).tolist():
-                        yield Spans(("draft", layers, count), 0, part.beside_s[rows == count])
+                        among = rows == count
+                        yield Spans(("draft", layers, count), 0, part.beside_s[among], np.zeros(int(among.sum())))
 
     def _samples(self, task: str) -> _Samples:
-        """All spans of a task in decode cycles, with the layers of their stage or the rows of their draft."""
+        """All spans of a task, with the layers of their stage or the rows of their draft."""
+        return _Samples.together(part for each in self._observed for part in self._alone(each, task))
 
-        def parts() -> Iterator[_Samples]:
-            for each in self._observed:
-                for part in each.computations:
-                    if part.task != task or not len(part.seconds):
-                        continue
-                    alone_s = work_s(self._beside_s(each, part), self._curve) if task in COMPUTING else part.seconds
-                    is_stage = each.layout.role(part.worker) == "stage"
-                    size = _rows(each, part) if task == "draft" else np.full(len(alone_s), _layers(each, part))
-                    if task == "prefill" and not is_stage:
-                        size = np.zeros(len(alone_s))
-                    yield _Samples(alone_s, size)
-
-        return _Samples.together(parts())
+    def _alone(self, each: Observed, task: str) -> Iterator[_Samples]:
+        """What the spans of a task in one trace would take with nobody beside them, and without any context."""
+        for part in each.computations:
+            if part.task != task or not len(part.seconds):
+                continue
+            alone_s = work_s(part.beside_s, self._curve) if task in COMPUTING else part.seconds
+            if task == "forward":
+                alone_s = alone_s - self._context_s(each, part)
+            is_stage = each.layout.role(part.worker) == "stage"
+            size = _rows(each, part) if task == "draft" else np.full(len(alone_s), float(_layers(each, part)))
+            if task == "prefill" and not is_stage:
+                size = np.zeros(len(alone_s))
+            yield _Samples(alone_s, size)
 
     def _shared_fraction(self) -> float:
         """How much the durations of two stages in one cycle go together: their correlation, over all pairs."""
@@ -197,9 +203,7 @@ class _Fit:
             self._add_context(self._slope)
         self._prefill(self._samples("prefill"))
         self._draft()
-        num_shards = max(each.layout.num_workers for each in self._observed)
-        is_sharded = self._observed[0].layout.lm_head == "sharded" and num_shards > 1
-        self._whole("verify_shard" if is_sharded else "verify", self._samples("verify").seconds)
+        self._verify()
         for task in ("combine", "commit", "rollback"):
             self._whole(task, self._samples(task).seconds)
         if "verify" not in self._data:
@@ -208,12 +212,12 @@ class _Fit:
     def _forward(self, samples: _Samples) -> None:
         """A line in the layers: what a layer takes, and a stage beside its layers; or one duration for all stages."""
         line = _line(samples)
-        if line is None or line.slope < _CLEAR * line.slope_error or line.slope * line.middle < 0.1 * line.offset:
-            if line is None and samples.size[0] > 0 and samples.seconds.mean() > 0:
-                # Stages of one size: all of it is taken to be the layers'.
-                self._drawn("forward_per_layer", samples.seconds / samples.size, "spans of stages over their layers")
-            else:
-                self._drawn("forward", samples.seconds, "spans of stages, whatever their layers")
+        if not self._is_by_layers(samples):
+            self._drawn("forward", samples.seconds, "spans of stages, whatever their layers")
+            return
+        if line is None:
+            # Stages of one size: all of it is taken to be the layers'.
+            self._drawn("forward_per_layer", samples.seconds / samples.size, "spans of stages over their layers")
             return
         fixed_s = max(0.0, line.offset)
         if fixed_s > 0.0:
@@ -222,13 +226,18 @@ class _Fit:
             )
         self._drawn("forward_per_layer", (samples.seconds - fixed_s) / samples.size, "line in the layers of stages")
 
-    def _beside_s(self, each: Observed, part: Computations) -> "Floats":
-        """The seconds of spans by how many computed, of forwards those that they would have without any context."""
-        if part.task != "forward" or self._slope is None:
-            return part.beside_s
-        context_s = self._slope.per_context_token_s * part.context_tokens * _layers(each, part)
-        left = np.clip(1.0 - context_s / np.maximum(part.seconds, 1e-12), 0.1, 1.0)
-        return np.asarray(part.beside_s * left[:, None])
+    def _is_by_layers(self, samples: _Samples) -> bool:
+        """Whether the layers of stages explain what they take, or may, where all stages have as many."""
+        line = _line(samples)
+        if line is None:
+            return bool(samples.size[0] > 0 and samples.seconds.mean() > 0)
+        return line.is_clear and line.slope * line.middle >= 0.1 * line.offset
+
+    def _context_s(self, each: Observed, part: Computations) -> "Floats":
+        """What their context adds to the forwards of a stage, alone."""
+        if self._slope is None:
+            return np.zeros(len(part.seconds))
+        return np.asarray(self._slope.per_context_token_s * part.context_tokens * _layers(each, part))
 
     def _add_context(self, slope: Slope) -> None:
         if "forward_per_layer" in self._data:
@@ -256,7 +265,7 @@ class _Fit:
             for each in self._observed for part in each.computations if part.task == "draft"
         ])  # fmt: skip
         line, key = _line(_Samples(samples.seconds, layers)), "draft"
-        if line is not None and line.slope > _CLEAR * line.slope_error:
+        if line is not None and line.is_clear:
             fixed_s, key = max(0.0, line.offset), "draft_per_layer"
             if fixed_s > 0.0:
                 how = "line in the layers of the draft module"
@@ -266,7 +275,7 @@ class _Fit:
 
     def _by_rows(self, key: str, samples: _Samples) -> None:
         line = _line(samples)
-        if line is None or line.slope < _CLEAR * line.slope_error:
+        if line is None or not line.is_clear or samples.seconds.mean() <= 0.0:
             self._drawn(key, samples.seconds, "drafts")
             return
         # All at the rows of the middle, then by rows.
@@ -279,6 +288,15 @@ class _Fit:
                 for depth in range(1, MOST_DEPTHS + 1)
             ]
         }
+
+    def _verify(self) -> None:
+        """The whole LM head. A shard takes its part of it, so that shards of all sizes tell of the same."""
+        whole_s = [
+            part.seconds * (each.layout.num_workers if each.layout.lm_head == "sharded" else 1)
+            for each in self._observed for part in self._alone(each, "verify")
+        ]  # fmt: skip
+        if whole_s:
+            self._whole("verify", np.concatenate(whole_s))
 
     def _whole(self, key: str, seconds: "Floats") -> None:
         if len(seconds) and seconds.mean() > 0.0:
@@ -337,9 +355,10 @@ class _Fit:
         # What is late was held up by something else, which is no sign of growth.
         in_time = np.concatenate([np.minimum(seconds, np.quantile(seconds, 0.8)) for _, seconds in parts])
         line = _line(_Samples(in_time, samples.size))
-        if line is None or line.slope < _CLEAR * line.slope_error:
-            return samples.seconds, 0.0
-        growth = min(line.slope / max(line.offset, 1e-9), _MOST_GROWTH)
+        if line is None or not line.is_clear or line.slope > _MOST_GROWTH * max(line.offset, 0.0):
+            growth = _MOST_GROWTH if line is not None and line.is_clear and line.offset > 0.0 else 0.0
+        else:
+            growth = line.slope / line.offset
         return samples.seconds / (1.0 + growth * samples.size), growth
 
     def _hosts(self) -> None:
@@ -370,7 +389,7 @@ class _Fit:
 def correlations(observed: Observed, curve: Sequence[float]) -> Iterator[tuple[float, int]]:
     """Yield the correlation of every two stages' forwards over the cycles that both have, and how many these are."""
     alone_s = {
-        part.worker: dict(zip(part.cycles, work_s(part.beside_s, curve).tolist(), strict=True))
+        part.worker: dict(zip(part.cycles, _without_trend(work_s(part.beside_s, curve), part).tolist(), strict=True))
         for part in observed.computations
         if part.task == "forward"
     }
@@ -382,6 +401,14 @@ def correlations(observed: Observed, curve: Sequence[float]) -> Iterator[tuple[f
                 both = np.array([[alone_s[side][cycle] for cycle in common] for side in (worker, other)])
                 if both.std(axis=1).min() > 0.0:
                     yield float(np.corrcoef(both)[0, 1]), len(common)
+
+
+def _without_trend(seconds: "Floats", part: Computations) -> "Floats":
+    """What a line in the context leaves: all stages grow slower together, which is no disturbance."""
+    context = part.context_tokens - part.context_tokens.mean()
+    spread = float((context**2).sum())
+    slope = float((context * seconds).sum() / spread) if spread else 0.0
+    return np.asarray(seconds - slope * context)
 
 
 def between_cycles_s(observed: Observed) -> "Floats":
@@ -409,6 +436,11 @@ class _Line:
     slope: float
     slope_error: float
     middle: float
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether it rises, beyond what chance gives."""
+        return self.slope > _CLEAR * self.slope_error and self.slope * self.middle > 1e-9 * abs(self.offset)
 
     def at(self, size: Any) -> Any:
         return self.offset + self.slope * size
@@ -463,3 +495,9 @@ def _written(distribution: Distribution) -> dict[str, Any]:
 
 def _words(figure: Figure) -> str:
     return f"{figure.count} {figure.how}, {figure.family}, mean +- {figure.std_error:.2g}"
+
+
+def _lm_head(observed: Sequence[Observed], each: Observed) -> str:
+    """Where the LM head is; with one stage there is no question, and it is where the pipelines have it."""
+    pipelines = [other for other in observed if other.layout.num_stages > 1]
+    return (each if each.layout.num_stages > 1 or not pipelines else pipelines[0]).layout.lm_head

@@ -2,8 +2,8 @@
 
 A span holds what its worker saw, so a computation that shared its cores with others is as long as that made it.
 `Computations.beside_s` says how much of it went by with 1, 2, 3 … workers of its node computing.
-Where several workers take turns on a device, a computation is read from the end of the one before it there: whatever a
-host does in between, the device waits for it.
+Where all workers take turns on one device, a computation is read from the end of the one before it: whatever a host
+does in between, the device waits for it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -116,12 +116,12 @@ class _Columns:
         self.sequence = np.repeat(np.arange(trace.num_sequences), np.diff([*trace.sequence_starts, len(trace)]))
         self.ops = np.array([site.op for site in trace.sites] or [""])
         self.worker = np.array([site.worker for site in trace.sites] or [0])[self.site]
-        for device in {device for device in devices if devices.count(device) > 1}:
-            self._close_gaps(np.array(devices)[self.worker] == device)
+        if len(devices) > 1 and len(set(devices)) == 1:
+            self._close_gaps()
 
-    def _close_gaps(self, is_there: "NDArray[np.bool_]") -> None:
-        """Let every computation of a device begin where the one before it ended."""
-        spans = np.flatnonzero(is_there & np.isin(self.ops, COMPUTING)[self.site])
+    def _close_gaps(self) -> None:
+        """Let every computation begin where the one before it ended, on the one device that there is."""
+        spans = np.flatnonzero(np.isin(self.ops, COMPUTING)[self.site])
         spans = spans[np.lexsort((self.end_s[spans], self.sequence[spans]))]
         follows = np.diff(self.sequence[spans]) == 0
         start_s = self.start_s.copy()

@@ -69,8 +69,8 @@ def prove(profile: Profile, done: Sequence[Done], replications: int = REPLICATIO
 def _cell(profile: Profile, config: Config, runs: Sequence[Observed], replications: int) -> Cell:
     scenario = runs[0].scenario
     measured = joined([run.trace for run in runs])
-    recorded = [verdicts(run) for run in runs]
-    replayed = predict(scenario, profile, replications=len(recorded), verdicts=recorded)
+    recorded = [each for run in runs for each in verdicts(run)]
+    replayed = predict(scenario, profile, replications=len(runs), verdicts=recorded)
     anew = predict(scenario, profile, replications=replications)
     return Cell(config, compare(measured, replayed), compare(measured, anew), measured, replayed)
 
@@ -89,11 +89,10 @@ def joined(traces: Sequence[Trace]) -> Trace:
     return whole
 
 
-def verdicts(run: Observed) -> str:
-    """Return the verdicts of a run's first sequence, as replays are written."""
-    committed = {
-        span.cycle: span.accepted
-        for span in run.trace.spans(0)
-        if span.op == "commit" and span.worker == run.layout.driver and span.cycle >= 0
-    }
-    return "".join("R" if committed[cycle] is False else "A" for cycle in sorted(committed))
+def verdicts(run: Observed) -> list[str]:
+    """Return the verdicts of every sequence of a run, as replays are written."""
+    found: list[dict[int, bool]] = [{} for _ in range(run.trace.num_sequences)]
+    for span in run.trace.spans():
+        if span.op == "commit" and span.worker == run.layout.driver and span.cycle >= 0:
+            found[span.sequence][span.cycle] = span.accepted is not False
+    return ["".join("A" if of_cycle[cycle] else "R" for cycle in sorted(of_cycle)) for of_cycle in found]

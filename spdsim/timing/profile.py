@@ -3,6 +3,8 @@
 What sampling adds comes on top of a draft and of a verification; what a task costs once, on top of its layers.
 """
 
+from dataclasses import replace
+
 from spdsim import distributions
 from spdsim.distributions import Constant, Distribution
 from spdsim.machine import Duration
@@ -28,7 +30,10 @@ def profile_duration(scenario: Scenario, layout: Layout, profile: Profile, worke
             layers = _of_stage(scenario, layout.stage_of(worker), profile.forward, profile.forward_per_layer)
             return _together(layers, _plain(profile.forward_fixed))
         case "draft":
-            return _together(*_draft(scenario, profile), _if_sampled(layout, profile.draft_sampling))
+            # Tokens that have left the stages are no rows of a draft: with a lag, a full pipeline has no more of them.
+            whole = _together(*_draft(scenario, profile), _if_sampled(layout, profile.draft_sampling))
+            by_depth = whole.by_fill_depth
+            return replace(whole, by_fill_depth=None if by_depth is None else by_depth[: layout.num_stages])
         case "verify":
             return _verification(scenario, layout, profile)
         case "combine":
