@@ -62,7 +62,7 @@ def test_a_small_model_is_calibrated_on_the_cpu(tmp_path: Path) -> None:
     assert profile.runtime is not None and profile.runtime.receipts == "taken"
     assert profile.range.models == ("small",)
     report = (tmp_path / "report.md").read_text()
-    assert "| 3 stages, p = 0.8, 1 draft layers |" in report and "## The worst" in report
+    assert "| 3 | 0.8 |" in report and "## The worst: 3 stages, p = 0.8, 1 draft layers" in report
     assert "## What single operations take" in report and "| message |" in report
 
 

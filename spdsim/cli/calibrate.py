@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from spdsim.cli.checks import check_page, check_tolerance
 from spdsim.cli.options import JsonOption
 from spdsim.errors import InputError
 
 if TYPE_CHECKING:
     from spdsim.calibration import Calibration, Proof
     from spdsim.calibration.campaign import Wanted
-
-_SUFFIXES = (".md", ".html")
 
 
 def calibrate(
@@ -108,10 +107,8 @@ def calibrate(
     from spdsim.fitting import profile_text
     from spdsim.render.calibration import print_calibration
 
-    if tolerance is not None and not 0.0 <= tolerance < inf:
-        raise InputError(f"--tolerance is {tolerance:g}: must be a fraction of at least 0, such as 0.05")
-    if report_file is not None and report_file.suffix.lower() not in _SUFFIXES:
-        raise InputError(f"--report is {report_file}: must end in {' or '.join(_SUFFIXES)}")
+    check_tolerance(tolerance)
+    check_page(report_file)
     if not 0.0 <= probe_budget_s < inf:
         raise InputError(f"--probes is {probe_budget_s:g}: must be at least 0 seconds")
     of_model = {"--model": model, "--device": device, "--dtype": dtype, "--launch": launch, "--threads": threads}

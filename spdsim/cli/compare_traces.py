@@ -1,19 +1,16 @@
 """`spdsim compare-traces`: one trace held against another."""
 
-from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from spdsim.cli.checks import check_page, check_tolerance
 from spdsim.cli.options import JsonOption
-from spdsim.errors import InputError
 
 if TYPE_CHECKING:
     from spdsim.comparison import Comparison
     from spdsim.trace import Trace
-
-_SUFFIXES = (".md", ".html")
 
 
 def compare_traces(
@@ -49,10 +46,8 @@ def compare_traces(
     from spdsim.render.comparison import print_comparison
     from spdsim.tracefile import read_trace
 
-    if tolerance is not None and not 0.0 <= tolerance < inf:
-        raise InputError(f"--tolerance is {tolerance:g}: must be a fraction of at least 0, such as 0.05")
-    if report_file is not None and report_file.suffix.lower() not in _SUFFIXES:
-        raise InputError(f"--report is {report_file}: must end in {' or '.join(_SUFFIXES)}")
+    check_tolerance(tolerance)
+    check_page(report_file)
     names = str(measured), str(simulated)
     with Outputs(inputs=[measured, simulated]) as outputs:
         to_json = JsonOutput(outputs, json_file)

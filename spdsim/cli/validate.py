@@ -1,11 +1,11 @@
 """`spdsim validate`: a profile held against published speedups."""
 
-from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from spdsim.cli.checks import check_tolerance
 from spdsim.cli.options import BreakdownPath, JsonOption, TablePath
 from spdsim.errors import InputError
 
@@ -55,8 +55,7 @@ def validate(
     from spdsim.scenario.profile_file import load_profile
     from spdsim.validation import validate_table, validation_document
 
-    if tolerance is not None and not 0.0 <= tolerance < inf:
-        raise InputError(f"--tolerance is {tolerance:g}: must be a fraction of at least 0, such as 0.05")
+    check_tolerance(tolerance)
     if is_plain_table(table):
         _refuse(profile, breakdown, leave_one_out)
         _validate_plain(table, json_file, tolerance)

@@ -1,5 +1,6 @@
 """What a comparison of two traces found, as plain values. Standard library only."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal
 
@@ -39,7 +40,7 @@ class Durations:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Part(ABC):
     """What cycles are made of, in both runs; None where a run does not have it.
 
     explained_s: by how much the predicted mean cycle is longer because the predicted mean is: the difference of the
@@ -53,9 +54,9 @@ class Part:
     noise_s: float
 
     @property
+    @abstractmethod
     def name(self) -> str:
         """What it is, in words."""
-        raise NotImplementedError
 
     @property
     def means_s(self) -> tuple[float | None, float | None]:

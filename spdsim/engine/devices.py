@@ -33,63 +33,11 @@ class TurnsDevice:
         return begin, self._free_s
 
 
-class BandwidthDevice:
-    """Computations run side by side, each at 1 / (number running) of its speed alone (processor sharing).
-
-    A span is recorded with its length alone, ending when it really ended: the time lost to the others stands
-    as a gap before it, where a device that is shared by turns has it too.
-    """
-
-    def __init__(self, env: simpy.Environment) -> None:
-        self._env = env
-        self._left_s: dict[simpy.Event, float] = {}
-        self._updated_s = env.now
-        self._epoch = 0
-
-    def work(self, now: float, duration_s: float) -> Work:
-        """Compute `duration_s` of work, longer where others compute too."""
-        env = self._env
-        if now > env.now:
-            yield env.timeout(now - env.now)
-        finished = env.event()
-        self._elapse()
-        self._left_s[finished] = duration_s
-        self._schedule_next()
-        yield finished
-        return env.now - duration_s, env.now
-
-    def _elapse(self) -> None:
-        """Take from every running computation its share of the time since the last change."""
-        if self._left_s:
-            share_s = (self._env.now - self._updated_s) / len(self._left_s)
-            for job in self._left_s:
-                self._left_s[job] -= share_s
-        self._updated_s = self._env.now
-
-    def _schedule_next(self) -> None:
-        self._epoch += 1
-        if self._left_s:
-            wait_s = max(0.0, min(self._left_s.values())) * len(self._left_s)
-            self._env.process(self._finish_next(self._epoch, wait_s))
-
-    def _finish_next(self, epoch: int, wait_s: float) -> Generator[simpy.Event, Any, None]:
-        yield self._env.timeout(wait_s)
-        # A computation that began in between has made this end out of date.
-        if epoch != self._epoch:
-            return
-        self._elapse()
-        least_s = min(self._left_s.values())
-        for job in [job for job, left_s in self._left_s.items() if left_s <= least_s + 1e-15]:
-            del self._left_s[job]
-            job.succeed()
-        self._schedule_next()
-
-
 class Contention:
-    """Devices of their own that slow each other down: cores that share a memory, processes that share cores.
+    """Computations side by side that slow each other down: with j of them, each at curve(j) / j of its speed alone.
 
-    With j computations at a time, each goes on at curve(j) / j of its speed alone. A span is recorded as long as it
-    took, since the worker itself cannot tell that it was slowed down.
+    Where devices of their own share a memory or cores, a span is recorded as long as it took, since the worker itself
+    cannot tell that it was slowed down.
     """
 
     def __init__(self, env: simpy.Environment, curve: Sequence[float]) -> None:
@@ -110,15 +58,15 @@ class Contention:
         yield finished
         return begin, env.now
 
-    def _speed(self) -> float:
-        """Of each computation, over its speed alone."""
+    def _slowness(self) -> float:
+        """How many times as long each computation takes as alone."""
         together = len(self._left_s)
-        return total_speed(self._curve, together) / together
+        return together / total_speed(self._curve, together)
 
     def _elapse(self) -> None:
         """Take from every computation what it got done since the last change."""
         if self._left_s:
-            done_s = (self._env.now - self._updated_s) * self._speed()
+            done_s = (self._env.now - self._updated_s) / self._slowness()
             for job in self._left_s:
                 self._left_s[job] -= done_s
         self._updated_s = self._env.now
@@ -126,7 +74,7 @@ class Contention:
     def _schedule_next(self) -> None:
         self._epoch += 1
         if self._left_s:
-            wait_s = max(0.0, min(self._left_s.values())) / self._speed()
+            wait_s = max(0.0, min(self._left_s.values())) * self._slowness()
             end = self._env.timeout(wait_s, self._epoch)
             assert end.callbacks is not None
             end.callbacks.append(self._finish_next)
@@ -143,7 +91,23 @@ class Contention:
         self._schedule_next()
 
 
-SharedDevice = TurnsDevice | BandwidthDevice | Contention
+class BandwidthDevice(Contention):
+    """One device whose bandwidth computations share: together they get done what one alone does (processor sharing).
+
+    A span is recorded with its length alone, ending when it really ended: the time lost to the others stands
+    as a gap before it, where a device that is shared by turns has it too.
+    """
+
+    def __init__(self, env: simpy.Environment) -> None:
+        super().__init__(env, (1.0, 1.0))
+
+    def work(self, now: float, duration_s: float) -> Work:
+        """Compute `duration_s` of work, longer where others compute too."""
+        _, end_s = yield from super().work(now, duration_s)
+        return end_s - duration_s, end_s
+
+
+SharedDevice = TurnsDevice | Contention
 
 
 def shared_device(env: simpy.Environment, sharing: Sharing) -> SharedDevice:

@@ -1,25 +1,20 @@
 """A calibration as a file to hand on: Markdown, or a page that needs nothing else."""
 
-import io
-from collections.abc import Iterator, Sequence
-
-from rich.console import Console
+from collections.abc import Iterator
 
 from spdsim.calibration.fit import Calibration
-from spdsim.calibration.proof import Cell, Proof
-from spdsim.render.calibration import NAMES, contention_words, facts, print_calibration, probe_rows, seconds_text
+from spdsim.calibration.proof import Proof
+from spdsim.render.calibration import errors, facts, print_calibration, sheets, worst_title
 from spdsim.render.comparison import grade_steps
-from spdsim.render.comparison_page import comparison_markdown, page
-
-_COLUMNS = 100
+from spdsim.render.comparison_page import comparison_lines
+from spdsim.render.look import Look
+from spdsim.render.page import page, page_console
+from spdsim.render.sheet import escaped, markdown_section
 
 
 def calibration_html(calibration: Calibration, proof: Proof | None, title: str) -> str:
     """Return a page in HTML that shows what the terminal would, in colour; it needs no other file."""
-    console = Console(
-        record=True, width=_COLUMNS, file=io.StringIO(), force_terminal=True, color_system="truecolor",
-        legacy_windows=False, no_color=False, highlight=False, _environ={},
-    )  # fmt: skip
+    console = page_console()
     print_calibration(calibration, proof, console, title=title)
     return page(console, title)
 
@@ -30,64 +25,19 @@ def calibration_markdown(calibration: Calibration, proof: Proof | None, title: s
 
 
 def _markdown(calibration: Calibration, proof: Proof | None, title: str) -> Iterator[str]:
-    yield f"# {title}"
+    yield f"# {escaped(title)}"
     yield ""
-    for line in facts(calibration):
-        yield f"{line}  "
-    yield ""
+    yield from (f"- {escaped(line)}" for line in facts(calibration))
     if proof is not None:
-        yield f"**Grade {proof.grade}**: the largest error of a held-out mean cycle or time per token is "
-        yield f"{100 * proof.graded_error:.1f} %, the mean error of a mean cycle {100 * proof.mean_cycle_error:.1f} %."
-        yield f"({grade_steps()})"
         yield ""
-        yield "## Runs that the fit has not seen"
+        yield f"**Grade {proof.grade}** ({grade_steps()})"
         yield ""
-        yield from _table(
-            ("configuration", "cycle", "measured", "error", "p95 error", "per token", "measured", "error",
-             "whole model", "within"),
-            [_row(cell) for cell in proof.cells],
-        )  # fmt: skip
-        yield ""
-    yield "## What tasks and messages take"
-    yield ""
-    rows = [
-        (f.key, seconds_text(f.mean), seconds_text(1.96 * f.std_error), f"{f.count:,}", f.family, f.how)
-        for f in calibration.figures
-    ]
-    yield from _table(("figure", "mean", "± 95 %", "samples", "follows", "from"), rows)
-    yield ""
-    yield contention_words(calibration.curve)
-    if calibration.probes is not None:
-        yield ""
-        yield "## What single operations take"
-        yield ""
-        yield from _table(("operation", "case", "median", "5 to 95 %"), list(probe_rows(calibration.probes.probes)))
+        yield from (f"- {line}" for line in errors(proof))
+    for sheet in sheets(calibration, proof, Look(colour=False)):
+        yield from markdown_section(sheet)
     if proof is not None:
         worst = proof.worst
         yield ""
-        yield f"## The worst: {worst.config}"
+        yield f"## {worst_title(proof)}"
         yield ""
-        yield comparison_markdown(worst.comparison, worst.measured, worst.predicted, NAMES).replace("\n#", "\n##")
-
-
-def _row(cell: Cell) -> tuple[str, ...]:
-    cycle, p95 = cell.comparison.figure("cycle_mean_s"), cell.comparison.figure("cycle_p95_s")
-    token = cell.comparison.figure("time_per_token_mean_s")
-    within = {True: "yes", False: "no", None: "-"}[cycle.is_within]
-    return (
-        str(cell.config), seconds_text(cycle.predicted or 0.0), seconds_text(cycle.measured or 0.0),
-        _percent(cycle.error_fraction), _percent(p95.error_fraction), seconds_text(token.predicted or 0.0),
-        seconds_text(token.measured or 0.0), _percent(token.error_fraction),
-        _percent(cell.whole.time_per_token_error), within,
-    )  # fmt: skip
-
-
-def _percent(fraction: float | None) -> str:
-    return "-" if fraction is None else f"{100 * fraction:+.1f} %"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    yield "| " + " | ".join(head) + " |"
-    yield "|" + "---|" * len(head)
-    for row in rows:
-        yield "| " + " | ".join(row) + " |"
+        yield from comparison_lines(worst.comparison, worst.measured, worst.predicted, level=3)

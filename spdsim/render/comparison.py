@@ -12,8 +12,8 @@ from rich.text import Text
 
 from spdsim.comparison import Comparison
 from spdsim.comparison.report import LIMITS
+from spdsim.render.blocks import bullets, heading
 from spdsim.render.comparison_sheets import (
-    Sheet,
     culprit_line,
     figure_sheet,
     part_sheet,
@@ -22,13 +22,13 @@ from spdsim.render.comparison_sheets import (
     verdict_line,
 )
 from spdsim.render.look import Look
+from spdsim.render.sheet import terminal_section
 from spdsim.render.timeline import timeline
 from spdsim.render.trim import Trimmed
-from spdsim.render.validation import bullets, heading, plain_table
 from spdsim.render.window import CycleStarts, default_cycles
 from spdsim.trace import Trace
 
-_GRADE_STYLES = {"A": "bold green", "B": "bold green", "C": "bold yellow"}
+GRADE_STYLES = {"A": "bold green", "B": "bold green", "C": "bold yellow"}
 _GUTTER = 9
 _MOST_COLUMNS = 120
 
@@ -104,15 +104,12 @@ def _parts(comparison: Comparison, names: tuple[str, str], look: Look) -> Iterat
     yield Text(title(names), look.style("bold"))
     yield _headline(comparison, look)
     for sheet in (figure_sheet(comparison, look), part_sheet(comparison, look), share_sheet(comparison, look)):
-        yield from heading(sheet.title, look)
-        yield _table(sheet, look)
-        if sheet.note:
-            yield Text(sheet.note, look.style("dim"))
+        yield from terminal_section(sheet, look)
 
 
 def _headline(comparison: Comparison, look: Look) -> Panel:
     grade = Text.assemble(
-        (f"Grade {comparison.grade}", look.style(_GRADE_STYLES.get(comparison.grade, "bold red"))),
+        (f"Grade {comparison.grade}", look.style(GRADE_STYLES.get(comparison.grade, "bold red"))),
         (f"  {grade_steps()}", look.style("dim")),
     )
     table = Table.grid(padding=(0, 2))
@@ -128,10 +125,3 @@ def _headline(comparison: Comparison, look: Look) -> Panel:
 
 def _direction(error: float) -> str:
     return "" if signed(error) == signed(0.0) else "predicted too long" if error > 0 else "predicted too short"
-
-
-def _table(sheet: Sheet, look: Look) -> Table:
-    table = plain_table(look, sheet.heads, sheet.num_left)
-    for number, row in enumerate(sheet.rows):
-        table.add_row(*row, style=look.style("bold") if number == sheet.marked else None)
-    return table

@@ -1,11 +1,11 @@
 """The tables of a comparison as text, cell by cell: the same for the terminal, for Markdown and for a page."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from spdsim.comparison import Comparison, Figure
 from spdsim.comparison.report import Durations, MessageTimes, Part, TaskTimes, WorkerComparison
 from spdsim.render.look import Look
+from spdsim.render.sheet import Sheet
 from spdsim.trace import worker_labels
 
 _FIGURES = {
@@ -19,21 +19,6 @@ _FIGURES = {
 _WHERE = {"draft": "draft rank", "stage": "stages", "head": "LM head"}
 _MOST_WORKERS = 16
 _LEAST_SHOWN = 0.0005
-
-
-@dataclass(frozen=True, slots=True)
-class Sheet:
-    """A table: its heads (a line break in one is a second line), its rows, and how many columns are set to the left.
-
-    marked: the number of the row that stands out. note: what is to be said below.
-    """
-
-    title: str
-    heads: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    num_left: int = 1
-    marked: int | None = None
-    note: str = ""
 
 
 def figure_sheet(found: Comparison, look: Look) -> Sheet:

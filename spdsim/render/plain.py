@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+from spdsim.render.blocks import bullets, heading, plain_table
 from spdsim.render.look import Look
 from spdsim.render.trim import Trimmed
-from spdsim.render.validation import bullets, heading, plain_table, signed
+from spdsim.render.validation import signed
 from spdsim.validation.plain import LIMITS, PlainLine, PlainValidation
 
 
