@@ -11,8 +11,10 @@ import importlib
 import json
 import os
 import pkgutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -44,6 +46,46 @@ def spdsim_alone(*words: str | Path, cwd: Path | None = None, **changes: str) ->
     """Run one command in an interpreter of its own, which takes longer."""
     command = [sys.executable, "-m", "spdsim", *map(str, words)]
     return subprocess.run(command, cwd=cwd, env=environment(**changes), capture_output=True, text=True, check=False)
+
+
+def told_to_stop(
+    package: str, words: Sequence[str], wish: signal.Signals, cwd: Path, after_s: float, **changes: str
+) -> Done:
+    """Run a command until it has reserved its files in `cwd`, an empty directory, and some time longer; then stop it.
+
+    A shell that runs something in the background lets it ignore Ctrl-C, and so all that it starts: not here.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-m", package, *words], cwd=cwd, env=environment(PYTHONPATH=str(ROOT), **changes),
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  # no threads yet
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 60.0
+        while not list(cwd.iterdir()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(after_s)
+        if wish is signal.SIGINT:
+            # To all that it has started, as a terminal does.
+            os.killpg(process.pid, wish)
+        else:
+            process.send_signal(wish)
+        _, stderr = process.communicate(timeout=60.0)
+        return Done([package, *words], process.returncode, "", stderr)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def is_alive(words: str) -> bool:
+    """Whether a process runs that has `words` in its command line."""
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if words in file.read_text(errors="replace"):
+                return True
+        except OSError:
+            continue
+    return False
 
 
 def forked(

@@ -1,11 +1,14 @@
 """`spdsim calibrate` as a program: real runs of the executor in, a profile and the proof of it out."""
 
 import json
+import signal
+import time
 from pathlib import Path
 
 import pytest
 
 from spdsim.scenario.profile_file import load_profile
+from tests.commands import is_alive, told_to_stop
 from tests.commands import spdsim as run
 
 PROFILE = """
@@ -95,6 +98,23 @@ def test_what_cannot_be_done_is_said_in_one_line_and_writes_nothing(
     assert done.returncode == 2
     assert said in done.stderr and done.stderr.count("\n") == 1, done.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("wish", [signal.SIGINT, signal.SIGTERM])
+def test_a_wish_to_stop_ends_the_executor_too(wish: signal.Signals, tmp_path: Path) -> None:
+    """In the middle of a run; its own processes are gone, and no file is left."""
+    profile = tmp_path / "emulated.yaml"
+    profile.write_text(PROFILE)
+    where = tmp_path / "here"
+    where.mkdir()
+    words = ["calibrate", "--emulate", str(profile), "--backend", "socket", "--max-new-tokens", "5000"]
+    done = told_to_stop("spdsim", words, wish, where, after_s=6.0)
+    assert (done.returncode, done.stderr) == (130, "spdsim: stopped, nothing written\n")
+    assert list(where.iterdir()) == []
+    deadline = time.monotonic() + 20.0
+    while is_alive(str(profile)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not is_alive(str(profile))
 
 
 def test_traces_and_tables_are_not_fitted_together(tmp_path: Path) -> None:

@@ -4,14 +4,13 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from spdsim import __version__
-from tests.commands import TUTORIAL, environment, spdsim, spdsim_alone
+from tests.commands import TUTORIAL, environment, spdsim, spdsim_alone, told_to_stop
 
 PROMISED = (
     "schema_version", "tool_version", "scenario", "seed", "tokens_per_s", "time_to_first_token_s", "time_per_token_s",
@@ -228,15 +227,9 @@ def test_a_window_outside_the_run_is_refused_and_nothing_is_written(tmp_path: Pa
 @pytest.mark.parametrize("wish", [signal.SIGINT, signal.SIGTERM])
 def test_a_wish_to_stop_leaves_no_file_and_one_line(wish: signal.Signals, tmp_path: Path) -> None:
     """In the middle of a long run, with output files reserved."""
-    command = [sys.executable, "-m", "spdsim", "simulate", TUTORIAL, "--replications", "1000000", "--trace", "t.jsonl"]
-    with subprocess.Popen(command, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True) as process:
-        deadline = time.monotonic() + 60.0
-        while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        time.sleep(0.5)
-        process.send_signal(wish)
-        _, stderr = process.communicate(timeout=60.0)
-    assert (process.returncode, stderr) == (130, "spdsim: stopped, nothing written\n")
+    words = ["simulate", TUTORIAL, "--replications", "1000000", "--trace", "t.jsonl"]
+    done = told_to_stop("spdsim", words, wish, tmp_path, after_s=0.5)
+    assert (done.returncode, done.stderr) == (130, "spdsim: stopped, nothing written\n")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -5,13 +5,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from spdsim import __version__
-from tests.commands import ROOT, TUTORIAL, environment, spdsim, spdsim_exec
+from tests.commands import ROOT, TUTORIAL, environment, spdsim, spdsim_exec, told_to_stop
 
 HEAVY = {"torch", "transformers", "numpy", "rich", "yaml", "tokenizers"}
 _WATCH = """
@@ -143,14 +142,6 @@ def test_a_model_that_was_made_can_be_decoded(tmp_path: Path) -> None:
 def test_a_wish_to_stop_leaves_no_file_and_one_line(wish: signal.Signals, tmp_path: Path) -> None:
     """In the middle of a long run, with output files reserved."""
     words = ["generate", TUTORIAL, "--emulate", "scenario", "--max-new-tokens", "100000", "--json", "run.json"]
-    command = [sys.executable, "-m", "executor", *words]
-    env = environment(PYTHONPATH=str(ROOT))
-    with subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True) as process:
-        deadline = time.monotonic() + 60.0
-        while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        time.sleep(2.0)
-        process.send_signal(wish)
-        _, stderr = process.communicate(timeout=60.0)
-    assert (process.returncode, stderr) == (130, "spdsim-exec: stopped, nothing written\n")
+    done = told_to_stop("executor", words, wish, tmp_path, after_s=2.0)
+    assert (done.returncode, done.stderr) == (130, "spdsim-exec: stopped, nothing written\n")
     assert list(tmp_path.iterdir()) == []

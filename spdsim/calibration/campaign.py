@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from spdsim.analysis.causality import causality
+from spdsim.analysis.decoding import decodings
 from spdsim.calibration.observed import Observed, observe
 from spdsim.errors import InputError, RunError
 from spdsim.evidence import Probes, read_probes
@@ -142,16 +144,9 @@ def undisturbed(done: Sequence[Done]) -> list[Done]:
 
 
 def mean_cycle_s(observed: Observed) -> float:
-    """Return the mean seconds of the driver's cycles."""
-    trace, driver = observed.trace, observed.layout.driver
-    spans = [span for span in trace.spans() if span.worker == driver and span.cycle >= 0]
-    cycles = {(span.sequence, span.cycle) for span in spans}
-    seconds = 0.0
-    for sequence in range(trace.num_sequences):
-        ends_s = [span.end_s for span in spans if span.sequence == sequence]
-        starts_s = [span.start_s for span in spans if span.sequence == sequence]
-        seconds += max(ends_s, default=0.0) - min(starts_s, default=0.0)
-    return seconds / max(1, len(cycles))
+    """Return the mean seconds of the driver's cycles. Raises TraceError for a sequence without its first token."""
+    windows = decodings(observed.trace, causality(observed.trace))
+    return sum(window.time_s for window in windows) / max(1, sum(len(window.cycle_s) for window in windows))
 
 
 def arguments(wanted: Wanted, config: Config, number: int, trace_file: Path) -> list[str]:

@@ -182,10 +182,7 @@ class _Fit:
             alone_s = work_s(part.beside_s, self._curve) if task in COMPUTING else part.seconds
             if task == "forward":
                 alone_s = alone_s - self._context_s(each, part)
-            is_stage = each.layout.role(part.worker) == "stage"
             size = _rows(each, part) if task == "draft" else np.full(len(alone_s), float(_layers(each, part)))
-            if task == "prefill" and not is_stage:
-                size = np.zeros(len(alone_s))
             yield _Samples(alone_s, size)
 
     def _shared_fraction(self) -> float:
