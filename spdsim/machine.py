@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from spdsim.distributions import Constant, Distribution
+from spdsim.schedules import spd
 from spdsim.schedules.ops import Payload, Task
-from spdsim.schedules.spd import Layout, Role
+from spdsim.schedules.schedule import Layout, Schedule
 
 Sharing = Literal["turns", "bandwidth"]
 Receipt = Literal["serial", "taken", "posted", "read"]
@@ -57,7 +58,7 @@ class Worker:
     """A worker and the device (an index into `Machine.devices`) that it runs on."""
 
     index: int
-    role: Role
+    role: str
     device: int
 
 
@@ -114,8 +115,8 @@ class Origin:
 class Machine:
     """Everything that takes time, by worker and by edge.
 
-    tasks: duration of each (worker, task) that the schedule can ask for. messages: cost of each
-    (payload, source worker, destination worker). prompt_tokens: context length at position 0.
+    schedule: what is run; `layout` is its own. tasks: duration of each (worker, task) that it can ask for.
+    messages: cost of each (payload, source worker, destination worker). prompt_tokens: context length at position 0.
     between_cycles_s: of each worker's host before every decode cycle. nodes: of each device; empty: all on one.
     contention: what 1, 2, 3 … workers of a node that compute at a time get done together, over what one alone does
         (`total_speed`). Empty: none takes anything from another.
@@ -137,6 +138,7 @@ class Machine:
     fits_one_device: bool = True
     origins: tuple[Origin, ...] = ()
     warnings: tuple[str, ...] = field(default=())
+    schedule: Schedule = spd
 
 
 def total_speed(curve: Sequence[float], together: int) -> float:

@@ -17,6 +17,9 @@ Source = Literal["simulator", "executor", "emulated"]
 ONE_DEVICE = "plain decoding on one device"
 PLAIN_PIPELINE = "plain pipeline on these devices"
 
+PIPELINED = frozenset({"spd", "plain", "ppsd", "specpipe"})
+"""Methods with a token in every stage: the law of the pipeline holds for them, and their waterfall begins at n."""
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerInfo:
@@ -37,7 +40,7 @@ def worker_labels(roles: Iterable[str]) -> list[str]:
 class TraceHeader:
     """What holds for all spans of a trace.
 
-    source: who wrote it. method: the schedule ("spd"). clock: what `start_s` counts from.
+    source: who wrote it. method: how tokens are decoded ("spd"). clock: what `start_s` counts from.
     baseline: what the headline speedup is over, `ONE_DEVICE` or, where the model does not fit one,
         `PLAIN_PIPELINE`. mean_acceptance: what was assumed of the drafts in the long run, if anything was.
     plain_token_s: mean time of a token in plain decoding on one device, where it is known apart; else it is what the

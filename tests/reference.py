@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from spdsim.distributions import Constant, Distribution
 from spdsim.machine import Duration, Machine
 from spdsim.schedules.ops import Compute, Op, Payload, Recv, Send, Verdict, op_name
-from spdsim.schedules.spd import advance, program, start
+from spdsim.schedules.spd import Layout, advance, program, start
 from spdsim.trace import Span
 
 Channel = tuple[Payload, int, int]
@@ -67,6 +67,7 @@ def simulate(machine: Machine, verdicts: str, start_s: float = 0.0) -> list[Span
 def todo_of(machine: Machine, verdicts: str, worker: int) -> list[Todo]:
     """Return everything that `worker` does in one sequence, in its order."""
     todo = []
+    assert isinstance(machine.layout, Layout)
     state = start(machine.layout, len(verdicts) + 1)
     while not state.is_done:
         todo += [Todo(state.cycle, len(state.in_flight), op) for op in program(state, worker)]

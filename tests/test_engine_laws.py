@@ -371,7 +371,7 @@ def test_a_message_that_is_never_sent_is_reported_as_a_deadlock(monkeypatch: pyt
     def forgetful(state: PipelineState, worker: int) -> tuple[Op, ...]:
         return tuple(op for op in program(state, worker) if worker or not isinstance(op, Send))
 
-    monkeypatch.setattr("spdsim.engine.steps.program", forgetful)
+    monkeypatch.setattr("spdsim.schedules.spd.program", forgetful)
     m = machine(Layout(2))
     with pytest.raises(DeadlockError, match="worker 1 waits for verdict from worker 0; worker 2 waits for verdict"):
         Engine(m, empty_trace(m)).decode(Request(0, 5, Coins([True] * 10)))

@@ -11,7 +11,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from spdsim.analysis.report import CAUSES, STEPS, Report, WaterfallStep
+from spdsim.analysis.report import CAUSES, STEPS, STEPS_OF_ROUNDS, Report, WaterfallStep
 from spdsim.render import words
 from spdsim.render.look import Look, percent, significant
 from spdsim.render.losses import largest_loss
@@ -114,7 +114,7 @@ def test_the_largest_loss_is_named_with_what_would_change_it() -> None:
 
 def test_every_step_and_cause_has_a_plain_name() -> None:
     """None is printed by the key of a program."""
-    assert tuple(words.STEPS) == tuple(words.HINTS) == STEPS
+    assert set(words.STEPS) == set(words.HINTS) == {*STEPS, *STEPS_OF_ROUNDS}
     assert tuple(words.CAUSES) == CAUSES
 
 

@@ -11,7 +11,7 @@ from spdsim import acceptance
 from spdsim.distributions import mean_s
 from spdsim.machine import Machine
 from spdsim.scenario import acceptance_of, load_scenario
-from spdsim.scenario.placement import layers_of_stages
+from spdsim.scenario.placement import layers_of_stages, layout_of
 from spdsim.timing import machine_of
 from tests.machines import PLACEMENTS
 
@@ -69,7 +69,8 @@ def test_h100x8_is_what_it_says() -> None:
     scenario = load_scenario(SCENARIOS / "h100x8.yaml")
     machine = machine_of(scenario)
     assert layers_of_stages(scenario) == (12, 12, 12, 11, 11, 11, 11)
-    assert (len(machine.workers), machine.layout.lm_head, machine.layout.verification_lag) == (8, "draft_rank", 0)
+    layout = layout_of(scenario)
+    assert (len(machine.workers), layout.lm_head, layout.verification_lag) == (8, "draft_rank", 0)
     assert not machine.fits_one_device
     assert scenario.acceptance.origin == "assumed"
 

@@ -62,7 +62,7 @@ def renamed(spans: list[Span]) -> list[Span]:
         (without("send hidden", 2), r'sequence 0, cycle 2: "recv hidden" of worker 0 .*: the message was never sent'),
         (without("recv features", 2), r'cycle 2: "send features" of worker .* was received 0 times, not once'),
         (twice("send verdict", 2), r'cycle 2: "send verdict" .* was received 0 times, not once'),
-        (without("forward", 2), r"sequence 0 has 9 forward spans that led to its 6 tokens: must be 10"),
+        (without("forward", 2), r"sequence 0 has 9 forward spans that led to its 5 verdicts: must be 10"),
         (twice("forward", 2), r'cycle 2: worker 2 begins "forward" before its last op has ended'),
         (without("commit", 2), r"position 3 is committed where position 2 was next"),
         (longer, r'cycle 2: worker 2 begins "send hidden" before its last op has ended'),

@@ -9,6 +9,7 @@ from spdsim.errors import ScenarioError
 from spdsim.machine import Duration, Issue, Machine
 from spdsim.scenario import load_scenario
 from spdsim.scenario.model import Partition
+from spdsim.scenario.placement import layout_of
 from spdsim.schedules.ops import Compute, Recv, Send, Task, Verdict
 from spdsim.schedules.spd import Layout, LmHead, advance, program, start
 from spdsim.timing import machine_of
@@ -271,11 +272,12 @@ def test_a_message_for_each_tensor_costs_its_hosts_and_its_link_more(path: Path)
 def test_what_is_posted_at_once_is_one_operation(path: Path, lm_head: str) -> None:
     """Of what a worker posts one after another, or receives in a cycle, only the first message costs its host."""
     settings = [f"partition.lm_head={lm_head}", "devices.count=5", "links.intra_node.receive_s=1e-5"]
-    machine = machine_of(load_scenario(path, settings))
+    scenario = load_scenario(path, settings)
+    machine, layout = machine_of(scenario), layout_of(scenario)
     receiving = {edge for edge, message in machine.messages.items() if message.receive_s}
     paying = {edge for edge, message in machine.messages.items() if message.post != Constant(0.0)}
-    for source in range(machine.layout.num_workers):
-        assert sum(edge[:2] == ("verdict", source) for edge in paying) == (source == machine.layout.verdict_source)
+    for source in range(layout.num_workers):
+        assert sum(edge[:2] == ("verdict", source) for edge in paying) == (source == layout.verdict_source)
         assert sum(edge[2] == source for edge in receiving) == 1
         assert sum(edge[0] in ("hidden", "features") and edge[1] == source for edge in paying) == (0 < source < 4)
 

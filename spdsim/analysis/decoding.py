@@ -25,21 +25,27 @@ if TYPE_CHECKING:
 class Decoding:
     """One sequence: its window in seconds, the driver's cycles and the verdicts.
 
-    cycle_s: length of each of the driver's cycles, start to start, shape (C,). is_full: whether the cycle
-    brought a verdict, shape (C,). num_tokens: verified tokens, y_1 included (K). num_rejections: among the
-    K - 2 verdicts after which something was refilled, and `num_rejected` among all K - 1.
-    last_span: the driver's last.
+    cycle_s: length of each of the driver's cycles, start to start, shape (C,). tokens: how many each of them
+    brought, shape (C,). num_tokens: verified tokens, y_1 included (K). num_drafted: drafts that were verified,
+    K - 1 where every token was drafted; num_rejections: rejections after which something was refilled, and
+    `num_rejected` among all that were verified. last_span: the driver's last.
     """
 
     prompt_at_s: float
     begin_s: float
     end_s: float
     cycle_s: "Floats"
-    is_full: "NDArray[np.bool_]"
+    tokens: "Ints"
     num_tokens: int
+    num_drafted: int
     num_rejections: int
     num_rejected: int
     last_span: int
+
+    @property
+    def is_full(self) -> "NDArray[np.bool_]":
+        """Whether each cycle brought a verdict, shape (C,)."""
+        return self.tokens > 0
 
     @property
     def time_s(self) -> float:
@@ -53,8 +59,8 @@ class Decoding:
         return float(later[~self.is_full[first_full:]].sum())
 
     def token_gaps_s(self) -> "Floats":
-        """Return the seconds between one token and the next, shape (K - 1,)."""
-        ends_s = np.cumsum(self.cycle_s)[self.is_full]
+        """Return the seconds between one token and the next, shape (K - 1,); tokens of one cycle come together."""
+        ends_s = np.repeat(np.cumsum(self.cycle_s), self.tokens)
         return np.diff(ends_s, prepend=0.0)
 
 
@@ -66,6 +72,8 @@ def decodings(trace: Trace, graph: Causality, first_sequence: int = 0) -> list[D
     is_commit = graph.of_op("commit")
     site = np.frombuffer(trace.site, np.uint16)
     rejected = np.array([s.accepted is False for s in trace.sites])
+    # Where a schedule has one stage its trace tells of no drafts; else each commit says what it was.
+    drafted = np.array([s.accepted is not None for s in trace.sites])
     found = []
     for sequence in range(trace.num_sequences):
         start, stop = trace.sequence_bounds(sequence)
@@ -75,24 +83,26 @@ def decodings(trace: Trace, graph: Causality, first_sequence: int = 0) -> list[D
                 f"sequence {first_sequence + sequence} has no commit in cycle -1: the first token is missing"
             )
         driver = np.flatnonzero(graph.worker[start:stop] == graph.worker[commits[0]]) + start
-        found.append(_decoding(graph, start, stop, commits, rejected[site[commits]], driver))
+        verdicts = drafted[site[commits]], rejected[site[commits]]
+        found.append(_decoding(graph, start, stop, commits, verdicts, driver))
     return found
 
 
 def _decoding(
-    graph: Causality, start: int, stop: int, commits: "Ints", rejected: "NDArray[np.bool_]", driver: "Ints"
-) -> Decoding:
+    graph: Causality, start: int, stop: int, commits: "Ints",
+    verdicts: "tuple[NDArray[np.bool_], NDArray[np.bool_]]", driver: "Ints",
+) -> Decoding:  # fmt: skip
+    drafted, rejected = verdicts
     num_cycles = int(graph.cycle[driver[-1]]) + 1
     begin_s = float(graph.end_s[commits[0]])
     ends_s = np.full(num_cycles, begin_s)
     decoding = driver[graph.cycle[driver] >= 0]
     np.maximum.at(ends_s, graph.cycle[decoding], graph.end_s[decoding])
-    is_full = np.zeros(num_cycles, np.bool_)
-    is_full[graph.cycle[commits[1:]]] = True
+    tokens = np.bincount(graph.cycle[commits[1:]], minlength=num_cycles)
     return Decoding(
         prompt_at_s=float(graph.start_s[start:stop].min()), begin_s=begin_s,
         end_s=float(ends_s[-1]) if num_cycles else begin_s,
-        cycle_s=np.diff(ends_s, prepend=begin_s), is_full=is_full, num_tokens=len(commits),
-        num_rejections=int(rejected[1:-1].sum()), num_rejected=int(rejected.sum()),
-        last_span=int(driver[-1]),
+        cycle_s=np.diff(ends_s, prepend=begin_s), tokens=tokens, num_tokens=len(commits),
+        num_drafted=int(drafted[1:].sum()), num_rejections=int(rejected[1:-1].sum()),
+        num_rejected=int(rejected.sum()), last_span=int(driver[-1]),
     )  # fmt: skip

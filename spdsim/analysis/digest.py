@@ -77,9 +77,10 @@ class Digest:
     @property
     def acceptance(self) -> float | None:
         """Fraction of the verified drafts that were accepted; None where nothing was drafted."""
-        if self.num_stages == 1 or not self.num_steps:
+        num_drafted = sum(window.num_drafted for window in self.windows)
+        if not num_drafted:
             return None
-        return 1.0 - sum(window.num_rejected for window in self.windows) / self.num_steps
+        return 1.0 - sum(window.num_rejected for window in self.windows) / num_drafted
 
 
 def digest(trace: Trace) -> Digest:

@@ -12,6 +12,9 @@ SCHEMA_VERSION = 1
 STEPS = ("rejections", "lm_head_off_stages", "imbalance", "draft", "verify", "links", "host", "sharing")
 """The waterfall's steps, in their order."""
 
+STEPS_OF_ROUNDS = ("tokens_per_cycle", "forward", "draft", "verify", "links", "host", "sharing")
+"""The same for methods that are no pipeline of drafts; they begin at plain decoding, 1."""
+
 CAUSES = (
     "pipeline_fill", "draft", "verdict", "link", "slower_stage", "host", "shared_device", "abandoned_tail",
 )  # fmt: skip

@@ -84,15 +84,24 @@ def _tokens_in_order(trace: Trace, graph: Causality, sequence: "Ints") -> None:
 
 
 def _every_stage_once(trace: Trace, graph: Causality, fate: "NDArray[np.uint8]", first_sequence: int) -> None:
-    useful = np.flatnonzero(graph.of_op("forward") & (fate == USEFUL))
+    stages = [info.index for info in trace.header.workers if info.role == "stage"]
+    useful = np.flatnonzero(graph.of_op("forward") & (fate == USEFUL) & np.isin(graph.worker, stages))
     num_sequences = trace.num_sequences
     forwards = np.bincount(graph.sequence[useful], minlength=num_sequences)
-    commits = np.bincount(graph.sequence[graph.of_op("commit")], minlength=num_sequences)
-    wanted = (commits - 1) * trace.header.num_stages
+    verified = _verifying_cycles(graph, num_sequences)
+    wanted = verified * trace.header.num_stages
     wrong = forwards != wanted
     if wrong.any():
         i = int(np.argmax(wrong))
         raise TraceError(
-            f"sequence {first_sequence + i} has {forwards[i]} forward spans that led to its {commits[i]} tokens: "
-            f"must be {wanted[i]}, one for each stage and token after the first"
+            f"sequence {first_sequence + i} has {forwards[i]} forward spans that led to its {verified[i]} verdicts: "
+            f"must be {wanted[i]}, one for each stage and verdict after the first"
         )
+
+
+def _verifying_cycles(graph: Causality, num_sequences: int) -> "Ints":
+    """How many cycles after the prefill brought tokens, by sequence."""
+    commits = np.flatnonzero(graph.of_op("commit") & (graph.cycle >= 0))
+    most = max(1, int(graph.cycle.max()) + 1)
+    cycles = np.unique(graph.sequence[commits] * most + graph.cycle[commits])
+    return np.asarray(np.bincount(cycles // most, minlength=num_sequences))

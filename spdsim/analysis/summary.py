@@ -8,10 +8,19 @@ from spdsim import theory
 from spdsim.analysis.causality import DRAFT, FORWARD, HOST, LINK, VERIFY
 from spdsim.analysis.digest import Digest, digest
 from spdsim.analysis.estimates import mean_of, percentiles, ratio
-from spdsim.analysis.report import Baseline, CycleTimes, Estimate, Report, Sensitivity, Speedup, TimePerToken
+from spdsim.analysis.report import (
+    Baseline,
+    CycleTimes,
+    Estimate,
+    Report,
+    Sensitivity,
+    Speedup,
+    TimePerToken,
+    WaterfallStep,
+)
 from spdsim.analysis.shares import worker_shares
-from spdsim.analysis.waterfall import waterfall
-from spdsim.trace import ONE_DEVICE, PLAIN_PIPELINE, Source, Trace, TraceHeader
+from spdsim.analysis.waterfall import waterfall, waterfall_of_rounds
+from spdsim.trace import ONE_DEVICE, PIPELINED, PLAIN_PIPELINE, Source, Trace, TraceHeader
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,7 +41,8 @@ def summarize(trace: Trace) -> Report:
     decoded = run.num_steps > 0 and float(run.times_s.sum()) > 0.0
     plain = _plain_times_s(run, header)
     headline_s = float(next(iter(plain.values())).sum())
-    break_even, note = _break_even(run, headline_s) if decoded else (None, "nothing was decoded after the first token")
+    is_pipelined = header.method in PIPELINED
+    break_even, note = _break_even(run, header, headline_s) if decoded else (None, "only the first token was decoded")
     return Report(
         source=header.source, method=header.method,
         num_stages=header.num_stages, verification_lag=header.verification_lag,
@@ -43,19 +53,24 @@ def summarize(trace: Trace) -> Report:
         time_per_token_s=_time_per_token(run) if decoded else None,
         speedup=_speedup(run, plain) if decoded else None,
         baselines=_baselines(run, plain, header.source) if decoded else (),
-        closed_form_speedup=None if acceptance is None
+        closed_form_speedup=None if acceptance is None or not is_pipelined
         else theory.speedup(header.num_stages, acceptance, header.verification_lag),
         mean_acceptance=header.mean_acceptance, measured_acceptance=run.acceptance,
         break_even_acceptance=break_even, break_even_note=note,
         tokens_per_cycle=run.tokens_per_cycle if decoded else None,
-        equivalent_accept_length=header.num_stages * run.tokens_per_cycle if decoded else None,
+        equivalent_accept_length=header.num_stages * run.tokens_per_cycle if decoded and is_pipelined else None,
         cycle_s=_cycle_times(run) if decoded else None,
-        sensitivities=_sensitivities(run) if decoded else (),
-        waterfall=waterfall(
-            run.path, header.num_stages, run.num_steps, run.num_cycles, headline_s, _stages_s(run, header)
-        ) if decoded else (),
+        sensitivities=_sensitivities(run, header) if decoded else (),
+        waterfall=_waterfall(run, header, headline_s) if decoded else (),
         workers=worker_shares(run.spent, header.workers, float(run.times_s.sum())),
     )  # fmt: skip
+
+
+def _waterfall(run: Digest, header: TraceHeader, plain_s: float) -> tuple[WaterfallStep, ...]:
+    if header.method in PIPELINED:
+        stages_s = _stages_s(run, header)
+        return waterfall(run.path, header.num_stages, run.num_steps, run.num_cycles, plain_s, stages_s)
+    return waterfall_of_rounds(run.path, run.num_steps, run.num_cycles, plain_s)
 
 
 def _plain_times_s(run: Digest, header: TraceHeader) -> dict[str, "Floats"]:
@@ -63,8 +78,10 @@ def _plain_times_s(run: Digest, header: TraceHeader) -> dict[str, "Floats"]:
 
     In a plain pipeline a stage's host issues ahead while the others work, so that what its device does is added up.
     """
-    if run.num_stages == 1:
+    if len(header.workers) < 2:
         return {ONE_DEVICE: run.times_s}  # a pipeline of one stage is plain decoding
+    if header.method not in PIPELINED and header.plain_token_s is not None:
+        return {ONE_DEVICE: run.steps * header.plain_token_s}
     devices_s = run.stages_s + run.lm_head_s
     known_s = header.plain_token_s
     one_device = devices_s + run.issued_s if known_s is None else run.steps * known_s
@@ -133,10 +150,12 @@ def _full_and_refill_s(run: Digest) -> tuple[float, float]:
     return full_s / run.num_steps, refill_s
 
 
-def _break_even(run: Digest, plain_total_s: float) -> tuple[float | None, str]:
+def _break_even(run: Digest, header: TraceHeader, plain_total_s: float) -> tuple[float | None, str]:
     """The acceptance at which a token takes as long as in plain decoding, in a long run."""
-    if run.num_stages == 1:
-        return None, "one stage drafts nothing"
+    if run.acceptance is None:
+        return None, "one stage drafts nothing" if run.num_stages == 1 else "nothing is drafted"
+    if header.method not in PIPELINED:
+        return None, "known for pipelines of drafts only; `spdsim compare` finds where one method overtakes another"
     full_s, refill_s = _full_and_refill_s(run)
     plain_s = plain_total_s / run.num_steps
     if full_s >= plain_s:
@@ -146,14 +165,14 @@ def _break_even(run: Digest, plain_total_s: float) -> tuple[float | None, str]:
     return 1.0 - (plain_s - full_s) / refill_s, ""
 
 
-def _sensitivities(run: Digest) -> tuple[Sensitivity, ...]:
+def _sensitivities(run: Digest, header: TraceHeader) -> tuple[Sensitivity, ...]:
     """What 1 % more of each parameter does to the time per token, to first order.
 
     A duration counts by its share of the critical path; acceptance by the refills that it saves.
     """
     time_s = float(run.times_s.sum())
     found = []
-    if run.acceptance is not None:
+    if run.acceptance is not None and header.method in PIPELINED:
         _, refill_s = _full_and_refill_s(run)
         saved = 0.01 * run.acceptance * refill_s * run.num_steps / time_s
         found.append(Sensitivity("acceptance", -saved))

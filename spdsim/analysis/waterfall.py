@@ -3,7 +3,7 @@
 From n x (every cycle a token, a cycle = plain time / n) to what was reached; the steps multiply to it exactly.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ from spdsim.analysis.causality import (
     critical_path,
 )
 from spdsim.analysis.decoding import Decoding
-from spdsim.analysis.report import STEPS, WaterfallStep
+from spdsim.analysis.report import STEPS, STEPS_OF_ROUNDS, WaterfallStep
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -92,9 +92,25 @@ def waterfall(
         return ()
     mean_stage_s = stages_s / num_stages * num_cycles / num_steps
     cycles_s = [plain_s / num_stages * num_cycles / num_steps, mean_stage_s, *path.levels_s]
-    factors = [num_steps / num_cycles, *(before / after for before, after in pairwise(cycles_s))]
-    steps, left = [], float(num_stages)
-    for name, factor in zip(STEPS, factors, strict=True):
+    return _steps(STEPS, float(num_stages), num_steps / num_cycles, cycles_s)
+
+
+def waterfall_of_rounds(path: CyclePath, num_steps: int, num_cycles: int, plain_s: float) -> tuple[WaterfallStep, ...]:
+    """Return the steps from plain decoding, 1, to the speedup over it; the arguments are those of `waterfall`.
+
+    First as if a cycle, which brings several tokens, took as long as a plain token; then with what the target computes
+    in it, and what comes on top.
+    """
+    if path.levels_s[0] == 0.0:
+        return ()
+    return _steps(STEPS_OF_ROUNDS, 1.0, num_steps / num_cycles, [plain_s * num_cycles / num_steps, *path.levels_s])
+
+
+def _steps(names: Sequence[str], left: float, first: float, cycles_s: Sequence[float]) -> tuple[WaterfallStep, ...]:
+    """Multiply `left` by the first factor, and then by each that the cycles before and after a step have to another."""
+    factors = [first, *(before / after for before, after in pairwise(cycles_s))]
+    steps = []
+    for name, factor in zip(names, factors, strict=True):
         left *= float(factor)
         steps.append(WaterfallStep(name, left, float(factor)))
     return tuple(steps)

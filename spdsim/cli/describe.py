@@ -20,7 +20,9 @@ def title(scenario: "Scenario") -> str:
 
 def lines(scenario: "Scenario", machine: "Machine") -> list[str]:
     """Return what was simulated: the machine, the schedule, the work."""
-    workload, layout = scenario.workload, machine.layout
+    from spdsim.scenario.placement import layout_of
+
+    workload, layout = scenario.workload, layout_of(scenario)
     workers = _plural(len(machine.workers), "worker")
     devices = f"{_plural(len(machine.devices), 'device')} ({scenario.devices.gpu.name}), {workers}"
     schedule = f"LM head {_LM_HEAD[layout.lm_head]}, verification lag {layout.verification_lag}"

@@ -25,7 +25,6 @@ from spdsim.engine.steps import HOST, POST, RECV, RECV_POSTED, RECV_TAKEN, SEND,
 from spdsim.engine.tape import Tape
 from spdsim.errors import DeadlockError
 from spdsim.machine import Machine
-from spdsim.schedules.spd import start
 from spdsim.trace import Trace
 
 Process = Generator[simpy.Event, Any, None]
@@ -65,7 +64,9 @@ class Engine:
         """Forget the sequence before: every sequence has its own verdicts, draws and idle links."""
         self._trace.begin_sequence()
         self._compiler.restart(request.number)
-        self._tape = Tape(start(self._machine.layout, request.num_tokens), request.coins, self._compiler.steps_of)
+        schedule = self._machine.schedule
+        first = schedule.start(self._machine.layout, request.num_tokens)
+        self._tape = Tape(schedule, first, request.coins, self._compiler.steps_of)
         self._queues = {index: simpy.Resource(env) for index, link in enumerate(self._machine.links) if link.is_shared}
         self._devices = _shared_devices(env, self._machine)
 

@@ -5,6 +5,7 @@ reads fastest: a tuple of numbers and of the objects that the op touches.
 """
 
 from collections import deque
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from spdsim.distributions import Distribution
 from spdsim.draws import Draws, SharedDraws, constant_s
 from spdsim.machine import Issue, Machine, Receipt
 from spdsim.schedules.ops import Compute, Op, Recv, Send, op_name
-from spdsim.schedules.spd import PipelineState, program
+from spdsim.schedules.schedule import State
 from spdsim.trace import Site, Trace
 
 RECV_POSTED, RECV_READ, RECV_TAKEN, RECV, SEND, POST, HOST, COMPUTE = range(8)
@@ -81,7 +82,7 @@ class Compiler:
         self.common_links = _common_links(machine)
         self.link_free_s = [0.0] * len(machine.links)
         self._machine, self._trace, self._seed = machine, trace, seed
-        self._programs: dict[tuple[bool, int, bool], Programs] = {}
+        self._programs: dict[Hashable, Programs] = {}
         self._draws: list[AnyDraws] = []
         self._sequence = 0
 
@@ -94,21 +95,17 @@ class Compiler:
         for channel in self.channels.values():
             channel.reset()
 
-    def steps_of(self, state: PipelineState) -> Programs:
-        """Return every worker's steps in `state`, compiled once for each shape of the state.
-
-        A program depends on the positions in flight only by an offset, and on the cycle only by whether it is
-        the prefill.
-        """
-        shape = (state.cycle < 0, len(state.in_flight), state.rejected)
+    def steps_of(self, state: State) -> Programs:
+        """Return every worker's steps in `state`, compiled once for each shape of the state."""
+        shape = state.shape
         steps = self._programs.get(shape)
         if steps is None:
-            workers = range(self._machine.layout.num_workers)
+            workers, program = range(self._machine.layout.num_workers), self._machine.schedule.program
             steps = [[self._compile(state, worker, op) for op in program(state, worker)] for worker in workers]
             self._programs[shape] = steps
         return steps
 
-    def _compile(self, state: PipelineState, worker: int, op: Op) -> Step:
+    def _compile(self, state: State, worker: int, op: Op) -> Step:
         is_prefill, offset = state.cycle < 0, op.position - state.oldest
         match op:
             case Compute():
@@ -142,13 +139,13 @@ class Compiler:
                 handling = self._trace.site_id(Site(worker, f"handle {payload}", source, size))
                 return (kind, offset, site, message.receive_s, handling, None, self._channel(payload, source, worker))
 
-    def _compile_compute(self, state: PipelineState, worker: int, op: Compute, offset: int) -> Step:
+    def _compile_compute(self, state: State, worker: int, op: Compute, offset: int) -> Step:
         duration = self._machine.tasks[worker, op.task]
-        depth = len(state.in_flight)
+        depth = state.fill_depth
         base, slope_s = duration.at_depth(depth), duration.per_context_token_s
-        # With one stage nothing is drafted, so nothing is accepted or rejected; and y_1 is not a draft.
-        tells_verdict = op.task in ("verify", "commit") and state.cycle >= 0 and state.layout.num_stages > 1
-        site = Site(worker, op.task, accepted=True if tells_verdict else None)
+        # y_1 is not a draft.
+        tells_verdict = op.task in ("verify", "commit") and state.cycle >= 0 and self._machine.layout.tells_verdicts
+        site = Site(worker, op.task, accepted=True if tells_verdict else op.accepted)
         number = self._trace.site_id(site)
         rejected = self._trace.site_id(Site(worker, op.task, accepted=False)) if tells_verdict else 0
         base_s = constant_s(base) + slope_s * self._machine.prompt_tokens

@@ -7,6 +7,7 @@ from rich.text import Text
 from spdsim.analysis.report import Report, Sensitivity, WaterfallStep
 from spdsim.render.look import Look, significant
 from spdsim.render.words import HINTS, STEPS
+from spdsim.trace import PIPELINED
 
 _LEAST_FACTOR = 1e-4
 """A step that changes the speedup by less is neither a gain nor a loss: it is rounding."""
@@ -23,16 +24,25 @@ _KEPT, _LOST, _GAINED = "#3f83cc", "#d9622b", "#33966a"
 
 
 def waterfall(report: Report, width: int, look: Look) -> Group:
-    """Return the steps from n times to the speedup that is left, with bars, and a sentence on the largest loss."""
+    """Return the steps to the speedup that is left, with bars, and a sentence on the largest loss.
+
+    They begin at n times, or at plain decoding where the method is no pipeline of drafts.
+    """
     table = Table(box=None, pad_edge=False, header_style=look.style("dim"))
     table.add_column("", no_wrap=True)
     table.add_column("factor", justify="right", no_wrap=True)
     table.add_column("left", justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
-    before = float(report.num_stages)
+    is_pipelined = report.method in PIPELINED
+    before = float(report.num_stages) if is_pipelined else 1.0
     top = max([before, *(step.speedup_after for step in report.waterfall)])
     cells = max(min(width - 44, 60), 12)
-    table.add_row("a token a cycle", "", look.factor(before), _bar(before, before, top, cells, look))
+    table.add_row(
+        "a token a cycle" if is_pipelined else "plain decoding",
+        "",
+        look.factor(before),
+        _bar(before, before, top, cells, look),
+    )
     for step in report.waterfall:
         after = step.speedup_after
         table.add_row(
@@ -48,7 +58,7 @@ def largest_loss(report: Report, look: Look) -> str:
 
     Where rejections are the largest, a third one names the largest loss after them, unless it is small.
     """
-    if report.num_stages == 1:
+    if len(report.workers) < 2:
         return "One stage is plain decoding: there is nothing to gain and nothing to lose."
     losses = [step for step in report.waterfall if step.factor < 1 - _LEAST_FACTOR]
     if not losses:

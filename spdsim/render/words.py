@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 STEPS: Mapping[str, str] = {
     "rejections": "rejections",
+    "tokens_per_cycle": "tokens per cycle",
+    "forward": "target's forward",
     "lm_head_off_stages": "LM head off the stages",
     "imbalance": "uneven stages",
     "draft": "draft",
@@ -16,6 +18,8 @@ STEPS: Mapping[str, str] = {
 
 HINTS: Mapping[str, str] = {
     "rejections": "A draft module that is accepted more often would help most.",
+    "tokens_per_cycle": "More drafts accepted in a cycle would help most.",
+    "forward": "The target's own work takes longer than a token of plain decoding.",
     "lm_head_off_stages": "The LM head takes longer on the stages than in plain decoding: look at its time.",
     "imbalance": "Cut the layers so that all stages take the same time.",
     "draft": "The stages wait for the draft: make the draft module faster, or the stages fewer and longer.",

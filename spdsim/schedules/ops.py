@@ -12,10 +12,14 @@ Payload = Literal["hidden", "features", "draft", "partial", "verdict"]
 
 @dataclass(frozen=True, slots=True)
 class Compute:
-    """Run a task for the token at `position` on this worker."""
+    """Run a task for the token at `position` on this worker.
+
+    accepted: the verdict that a trace is to record with it, where the schedule knows it when it asks for the task.
+    """
 
     task: Task
     position: int
+    accepted: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,9 +22,12 @@ from typing import NamedTuple
 from spdsim.errors import ScheduleError
 from spdsim.schedules.ops import Compute, Op, Recv, Send, Verdict
 from spdsim.schedules.options import Control, LmHead, Packing, Role
+from spdsim.schedules.schedule import Coins
 
 PROMPT = -1
 """The position that stands for the whole prompt (prefill, cycle -1)."""
+
+_ACCEPTED, _REJECTED = Verdict(accepted=True), Verdict(accepted=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,11 @@ class Layout:
     def capacity(self) -> int:
         """Tokens in flight when the pipeline is full: n in stages and k left but unverified."""
         return self.num_stages + self.verification_lag
+
+    @property
+    def tells_verdicts(self) -> bool:
+        """Whether what is verified was drafted: not with one stage."""
+        return self.num_stages > 1
 
     @property
     def driver(self) -> int:
@@ -154,6 +162,16 @@ class PipelineState(NamedTuple):
         """The oldest position in flight; PROMPT during the prefill."""
         return self.in_flight[-1] if self.in_flight else PROMPT
 
+    @property
+    def fill_depth(self) -> int:
+        """Tokens in flight."""
+        return len(self.in_flight)
+
+    @property
+    def shape(self) -> tuple[bool, int, bool]:
+        """What the programs depend on, beside an offset of all positions."""
+        return self.cycle < 0, len(self.in_flight), self.rejected
+
 
 def start(layout: Layout, max_tokens: int, end_tokens: frozenset[int] = frozenset()) -> PipelineState:
     """Return the state before the prefill. Raises ScheduleError if max_tokens < 1."""
@@ -196,6 +214,31 @@ def program(state: PipelineState, worker: int) -> tuple[Op, ...]:
             return tuple(_stage(state, layout.stage_of(worker)))
         case "head":
             return tuple(_head(state))
+
+
+class Judge:
+    """The verdicts of one sequence: coins in place of a target and a draft module."""
+
+    def __init__(self, first: PipelineState, coins: Coins) -> None:
+        self._coins = coins
+        self.accepted = coins.fixed or [True] * (first.max_tokens + first.layout.capacity + 1)
+
+    def outcome(self, state: PipelineState) -> Verdict | None:
+        """Toss the coin of the token that is drafted in this cycle, and return the verdict that the cycle brings."""
+        drafts = state.layout.num_stages > 1
+        if self._coins.fixed is None and state.in_flight and drafts:
+            drafted = state.in_flight[0] + 1
+            self.accepted[drafted] = self._coins.accepts(drafted, len(state.in_flight))
+        if not state.is_full:
+            return None
+        # Neither y_1 nor, with one stage, any token was drafted: they are the target's own, and stand.
+        is_accepted = state.cycle < 0 or not drafts or self.accepted[state.oldest + 1]
+        return _ACCEPTED if is_accepted else _REJECTED
+
+
+def judge(state: PipelineState, coins: Coins) -> Judge:
+    """Return the verdicts of the sequence that begins with `state`."""
+    return Judge(state, coins)
 
 
 def verdict_position(state: PipelineState) -> int | None:
@@ -416,6 +459,6 @@ def _verify(state: PipelineState, worker: int) -> Iterator[Op]:
 
 
 __all__ = [
-    "PROMPT", "Control", "Layout", "LmHead", "Packing", "PipelineState", "Role",
-    "advance", "program", "start", "verdict_position",
+    "PROMPT", "Control", "Judge", "Layout", "LmHead", "Packing", "PipelineState", "Role",
+    "advance", "judge", "program", "start", "verdict_position",
 ]  # fmt: skip
