@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from spdsim.acceptance import Coins, max_tokens, mean_acceptance, toss
+from spdsim.acceptance import Acceptance, Coins, max_tokens, mean_acceptance, toss
 from spdsim.engine import Request, decode_all
 from spdsim.machine import Machine
 from spdsim.scenario import Scenario, acceptance_of, one_stage, output_tokens, scenario_document, scenario_sha256
@@ -22,11 +22,47 @@ def simulate(
     """
     machine = machine_of(scenario) if machine is None else machine
     trace = Trace(replace(_header(scenario, machine), plain_token_s=_plain_token_s(scenario, machine)))
-    per_replication = scenario.workload.sequences
-    replications = (
-        (_request(scenario, machine, first + i) for i in range(per_replication))
-        for first in range(0, scenario.replications * per_replication, per_replication)
-    )
+    return _run(scenario, machine, acceptance_of(scenario), trace, progress)
+
+
+def simulate_method(
+    scenario: Scenario, key: str, machine: Machine, model: Acceptance,
+    progress: Callable[[int, int], None] | None = None,
+) -> Trace:  # fmt: skip
+    """Simulate every replication of `scenario` by another method: its key, its machine and what its drafts are worth.
+
+    Replications and progress are those of `simulate`.
+    """
+    header = replace(
+        _header(scenario, machine), method=key, baseline=ONE_DEVICE, plain_token_s=plain_token_s(scenario),
+        mean_acceptance=None,
+    )  # fmt: skip
+    return _run(scenario, machine, model, Trace(header), progress)
+
+
+def requests_of(scenario: Scenario, machine: Machine, model: Acceptance, replication: int) -> list[Request]:
+    """Return the sequences of one replication, whose drafts are accepted as `model` has it."""
+    count = scenario.workload.sequences
+    return [_request(scenario, machine, model, replication * count + i) for i in range(count)]
+
+
+def plain_token_s(scenario: Scenario) -> float | None:
+    """Return mean seconds of a token of plain decoding on one device, sequence 0; None if it has one token only."""
+    num_tokens = output_tokens(scenario, 0)
+    if num_tokens < 2:
+        return None
+    plain = one_stage(scenario)
+    trace = Trace(_header(plain, alone := machine_of(plain)))
+    request = Request(0, num_tokens, Coins([True] * (num_tokens + 2)))
+    assert list(decode_all(alone, trace, [[request]], scenario.seed))
+    ended_s = [end_s for site, end_s in zip(trace.site, trace.end_s, strict=True) if trace.sites[site].op == "commit"]
+    return (ended_s[-1] - ended_s[0]) / (num_tokens - 1)
+
+
+def _run(
+    scenario: Scenario, machine: Machine, model: Acceptance, trace: Trace, progress: Callable[[int, int], None] | None
+) -> Trace:
+    replications = (requests_of(scenario, machine, model, number) for number in range(scenario.replications))
     for done in decode_all(machine, trace, replications, scenario.seed):
         if progress is not None:
             progress(done, scenario.replications)
@@ -38,24 +74,15 @@ def _plain_token_s(scenario: Scenario, machine: Machine) -> float | None:
 
     Elsewhere plain decoding takes what the stages and the LM head take, which is in the trace itself.
     """
-    num_tokens = output_tokens(scenario, 0)
     has_hosts = any(time.issue is not None for time in machine.tasks.values())
-    if machine.layout.num_stages == 1 or not has_hosts or num_tokens < 2:
-        return None
-    plain = one_stage(scenario)
-    trace = Trace(_header(plain, alone := machine_of(plain)))
-    request = Request(0, num_tokens, Coins([True] * (num_tokens + 2)))
-    assert list(decode_all(alone, trace, [[request]], scenario.seed))
-    ended_s = [end_s for site, end_s in zip(trace.site, trace.end_s, strict=True) if trace.sites[site].op == "commit"]
-    return (ended_s[-1] - ended_s[0]) / (num_tokens - 1)
+    return plain_token_s(scenario) if has_hosts and machine.layout.num_stages > 1 else None
 
 
-def _request(scenario: Scenario, machine: Machine, sequence: int) -> Request:
-    model = acceptance_of(scenario)
+def _request(scenario: Scenario, machine: Machine, model: Acceptance, sequence: int) -> Request:
     recorded = max_tokens(model, sequence)
     num_tokens = output_tokens(scenario, sequence)
     num_tokens = num_tokens if recorded is None else min(num_tokens, recorded)
-    # A pipeline with a lag verifies up to its capacity beyond the last token.
+    # What is in flight goes beyond the last token, by the capacity at most.
     coins = toss(model, scenario.seed, sequence, num_tokens + machine.layout.capacity + 1)
     return Request(sequence, num_tokens, coins)
 

@@ -4,6 +4,8 @@ n: stages; k: verification lag; p: probability that a draft is accepted; K: veri
 R: rejections among y_2 … y_(K-1). All follow from the schedule (arXiv:2605.30852 for k = 0).
 """
 
+from collections.abc import Sequence
+
 
 def cycles(num_tokens: int, num_rejections: int, num_stages: int, verification_lag: int = 0) -> int:
     """Return the cycles that `num_tokens` take: (K - 1) + (n + k - 1)(R + 1), and 0 for the first token alone.
@@ -46,3 +48,31 @@ def stage_slots(num_stages: int, acceptance: float, verification_lag: int = 0) -
     n = num_stages
     idle = (1.0 - acceptance) * n * (n - 1) / 2.0
     return float(n), idle + (1.0 - acceptance) * verification_lag * n, idle
+
+
+def accept_length(acceptance: float, draft_tokens: int) -> float:
+    """Return tokens of a round of draft-then-verify: (1 - a^(g + 1)) / (1 - a) (arXiv:2211.17192, equation 1)."""
+    return sum(acceptance**accepted for accepted in range(draft_tokens + 1))
+
+
+def accept_length_by_position(acceptances: Sequence[float], draft_tokens: int) -> float:
+    """Return tokens of a round where the i-th draft is accepted, those before it being so, with entry i - 1."""
+    tokens = survives = 1.0
+    for at in range(draft_tokens):
+        survives *= acceptances[min(at, len(acceptances) - 1)]
+        tokens += survives
+    return tokens
+
+
+def acceptance_of_accept_length(tokens: float, draft_tokens: int) -> float:
+    """Return the acceptance at which rounds of `draft_tokens` drafts bring so many tokens each, by bisection.
+
+    Raises ValueError unless `tokens` is from 1 to draft_tokens + 1.
+    """
+    if not 1.0 <= tokens <= draft_tokens + 1:
+        raise ValueError(f"{tokens} tokens of rounds of {draft_tokens} drafts: must be 1 to {draft_tokens + 1}")
+    low, high = 0.0, 1.0
+    while high - low > 1e-12:
+        middle = (low + high) / 2.0
+        low, high = (middle, high) if accept_length(middle, draft_tokens) < tokens else (low, middle)
+    return (low + high) / 2.0

@@ -17,6 +17,7 @@ from spdsim.shapes.huggingface import FAMILIES, shape_of
 
 PUBLISHED = {
     "llama-2-7b": (6.74e9, None), "llama-3.1-8b": (8.03e9, None), "llama-3.1-70b": (70.6e9, None),
+    "llama-3.2-1b": (1.236e9, None), "qwen3-0.6b": (0.596e9, None),
     "qwen2.5-7b": (7.62e9, None), "qwen3-4b": (4.02e9, None), "qwen3-8b": (8.19e9, None),
     "qwen3-32b": (32.8e9, None), "qwen3-30b-a3b": (30.5e9, 3.3e9), "mistral-7b": (7.24e9, None),
     "mixtral-8x7b": (46.7e9, 12.9e9),

@@ -7,6 +7,7 @@ import typer
 from spdsim import __version__
 from spdsim.cli.calibrate import calibrate
 from spdsim.cli.commands import Commands
+from spdsim.cli.compare import compare
 from spdsim.cli.compare_traces import compare_traces
 from spdsim.cli.fit import fit
 from spdsim.cli.gpus import gpus
@@ -49,7 +50,7 @@ def spdsim(
     """
 
 
-for _command in (simulate, timeline, report, schedule, schema, init, calibrate, fit, validate, compare_traces):
+for _command in (simulate, compare, timeline, report, schedule, schema, init, calibrate, fit, validate, compare_traces):
     app.command()(_command)
 
 for _name, _catalogue in (("gpus", gpus), ("links", links), ("models", models)):

@@ -30,7 +30,7 @@ def run_document(
         "schema_version": figures.pop("schema_version"),
         "tool_version": __version__,
         **_run(scenario),
-        "origins": None if machine is None else [_origin(origin) for origin in machine.origins],
+        "origins": None if machine is None else [origin_document(origin) for origin in machine.origins],
         "warnings": [] if machine is None else list(machine.warnings),
         **figures,
     }
@@ -73,7 +73,8 @@ def _run(scenario: "Scenario | None") -> dict[str, Any]:
     }
 
 
-def _origin(origin: "Origin") -> dict[str, str]:
+def origin_document(origin: "Origin") -> dict[str, str]:
+    """Return an origin as plain data."""
     return {"figure": origin.what, "origin": origin.kind, "source": origin.source}
 
 

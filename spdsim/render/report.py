@@ -68,8 +68,8 @@ def _parts(
         yield ""
         yield timeline
     if origins:
-        yield from _heading(f"What the numbers rest on: {_tally(origins)}", look)
-        yield _origins(origins, look)
+        yield from _heading(f"What the numbers rest on: {tally(origins)}", look)
+        yield origins_table(origins, look)
 
 
 def _heading(text: str, look: Look) -> Iterator[RenderableType]:
@@ -77,7 +77,7 @@ def _heading(text: str, look: Look) -> Iterator[RenderableType]:
     yield Text(text, look.style("bold"))
 
 
-def _origins(origins: Sequence[Origin], look: Look) -> Table:
+def origins_table(origins: Sequence[Origin], look: Look) -> Table:
     """Return a line for each source: its kind, what comes from it, and the source in words."""
     by_source: dict[tuple[str, str], list[str]] = {}
     for origin in sorted(origins, key=lambda origin: _KINDS.index(origin.kind)):
@@ -100,7 +100,7 @@ def _together(what: Sequence[str]) -> str:
     return ", ".join(f"{place} {', '.join(keys)}".strip() for place, keys in by_place.items())
 
 
-def _tally(origins: Sequence[Origin]) -> str:
+def tally(origins: Sequence[Origin]) -> str:
     """Count the figures of each kind: "7 published, 2 datasheet, 12 assumed"."""
     counts = [(kind, sum(origin.kind == kind for origin in origins)) for kind in _KINDS]
     return ", ".join(f"{count} {kind}" for kind, count in counts if count)

@@ -13,6 +13,7 @@ from spdsim.scenario.placement import layout_of
 from spdsim.scenario.problems import Problem
 from spdsim.scenario.profile import Profile
 from spdsim.scenario.profile_file import figure
+from spdsim.scenario.rivals import AcceptLength
 from spdsim.scenario.source import KeyPath, show
 from spdsim.scenario.target_checks import model_problems
 from spdsim.scenario.times import ProfileTimes, Roofline
@@ -21,7 +22,7 @@ from spdsim.scenario.workload import UniformLength
 
 def check(scenario: Scenario) -> list[Problem]:
     """Return what is wrong; later rules are only asked where the earlier ones hold."""
-    for rules in (_model, _cut, _draft, _rest, _devices, _times, _links, _origins, _memory):
+    for rules in (_model, _cut, _draft, _rest, _rivals, _devices, _times, _links, _origins, _memory):
         if problems := list(rules(scenario)):
             return problems
     return []
@@ -65,6 +66,21 @@ def _rest(scenario: Scenario) -> Iterator[Problem]:
         yield Problem(("workload", "new_tokens", "low"), f"is {lengths.low}", rule)
     if isinstance(scenario.acceptance, Replay) and scenario.acceptance.accepted is None:
         yield Problem(("acceptance", "file"), "is missing", "must name the recorded verdicts")
+
+
+def _rivals(scenario: Scenario) -> Iterator[Problem]:
+    rivals, at = scenario.rivals, ("rivals",)
+    if (draft := rivals.draft_model) is not None:
+        if draft.model is None and draft.step_s is None:
+            yield Problem((*at, "draft_model", "model"), "is missing", "must be given, or else step_s")
+        elif draft.model is not None:
+            for problem in model_problems(draft.model):
+                yield Problem((*at, "draft_model", *problem.path), problem.state, problem.rule)
+    for name in ("draft_model", "eagle", "one_pass", "ppsd", "specpipe"):
+        accepted = getattr(getattr(rivals, name), "acceptance", None)
+        if isinstance(accepted, AcceptLength) and accepted.tokens > accepted.draft_tokens + 1:
+            rule = f"must be at most {accepted.draft_tokens + 1}, the drafts of a round and the target's own token"
+            yield Problem((*at, name, "acceptance", "tokens"), f"is {accepted.tokens:g}", rule)
 
 
 def _times(scenario: Scenario) -> Iterator[Problem]:

@@ -10,13 +10,15 @@ from spdsim.scenario.target import with_changes
 from spdsim.scenario.target_files import config_path, not_catalogued, read_shape
 
 MODEL: KeyPath = ("model",)
+DRAFT_MODEL: KeyPath = ("rivals", "draft_model", "model")
 PROFILE: KeyPath = ("timing", "profile")
 REPLAY: KeyPath = ("acceptance", "file")
 
 
 def include_files(source: Source) -> None:
     """Put what the named files say in the place of their names. Raises ScenarioError if one cannot be read."""
-    include_model(source)
+    for model in (MODEL, DRAFT_MODEL):
+        include_model(source, model)
     timing = source.data.get("timing")
     if isinstance(timing, dict) and isinstance(timing.get("profile"), str):
         include_profile(source)
@@ -27,10 +29,15 @@ def include_files(source: Source) -> None:
         acceptance.setdefault("source", f"recorded in {path.name}")
 
 
-def include_model(source: Source) -> None:
-    """Put the shape in the config.json that `model` or `model.base` names in the place of its name."""
-    written = source.data.get("model")
-    own, path = (written, (*MODEL, "base")) if isinstance(written, dict) else ({"base": written}, MODEL)
+def include_model(source: Source, at: KeyPath = MODEL) -> None:
+    """Put the shape in the config.json that the key `at`, or `base` in it, names in the place of its name."""
+    place: Any = source.data
+    for key in at[:-1]:
+        place = place.get(key) if isinstance(place, dict) else None
+    if not isinstance(place, dict):
+        return
+    written = place.get(at[-1])
+    own, path = (written, (*at, "base")) if isinstance(written, dict) else ({"base": written}, at)
     name = own.get("base")
     if not isinstance(name, str) or not_catalogued(name) is None:
         return
@@ -38,7 +45,7 @@ def include_model(source: Source) -> None:
     directory = Path() if _is_option(source, path) else Path(source.name).parent
     if (file := config_path(name, directory, f"{where}: {dotted(path)}")) is not None:
         shape = {**read_shape(file), **{key: value for key, value in own.items() if key != "base"}}
-        source.data["model"] = with_changes(shape, own)
+        place[at[-1]] = with_changes(shape, own)
 
 
 def include_profile(source: Source) -> None:

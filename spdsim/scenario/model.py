@@ -10,6 +10,7 @@ from pydantic import Field, Tag
 from spdsim.scenario.acceptance import Acceptance
 from spdsim.scenario.fields import Count, Index, Part, by_shape
 from spdsim.scenario.hardware import Devices, Links
+from spdsim.scenario.rivals import Rivals
 from spdsim.scenario.target import ModelChoice
 from spdsim.scenario.times import Roofline, Timing
 from spdsim.scenario.workload import Workload
@@ -95,5 +96,6 @@ class Scenario(Part):
     workload: Workload = Workload()
     timing: Timing = Field(default=Roofline(), description="Where times come from.")
     runtime: Runtime = Runtime()
+    rivals: Rivals = Field(default=Rivals(), description="Methods to compare with.")
     seed: Index = Field(default=0, description="Seed of every random number.")
     replications: Count = Field(default=1, description="Independent repetitions of the workload.")

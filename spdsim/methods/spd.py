@@ -1,0 +1,72 @@
+"""SPD on a scenario's devices: as the scenario has it, and its variants that a user could choose on the same devices."""
+
+from collections.abc import Mapping
+
+from spdsim.errors import ScenarioError
+from spdsim.methods.method import CannotBeHadError, Method
+from spdsim.scenario import Scenario, acceptance_of
+from spdsim.scenario.memory import device_bytes, fits
+from spdsim.scenario.model import Draft, Partition
+from spdsim.timing import machine_of
+
+
+def as_written(scenario: Scenario) -> Method:
+    """Return SPD as the scenario has it. Raises CannotBeHadError with one stage, which is plain decoding."""
+    if scenario.partition.stages == 1:
+        raise CannotBeHadError("the scenario has one stage, which is plain decoding: set partition.stages")
+    return _method("spd", "SPD as in the scenario", scenario)
+
+
+def colocated(scenario: Scenario) -> Method:
+    """Return SPD with a stage on every device, the draft module beside stage 0. Raises CannotBeHadError if it cannot be.
+
+    Stage 0 gets fewer layers, so that its device, draft included, takes as long as the others.
+    """
+    stages = _most_stages(scenario, scenario.devices.count)
+    return _method(
+        "spd_colocated", "SPD, draft module beside stage 0", _recut(scenario, {"stages": stages}, "stage_0")
+    )
+
+
+def sharded(scenario: Scenario) -> Method:
+    """Return SPD with the LM head sharded over all workers. Raises CannotBeHadError if it cannot be."""
+    stages = _most_stages(scenario, scenario.devices.count - 1)
+    cut = {"stages": stages, "lm_head": "sharded", "verification_lag": 0}
+    return _method("spd_sharded", "SPD, LM head sharded", _recut(scenario, cut, "own_device"))
+
+
+def in_groups(scenario: Scenario) -> Method:
+    """Return SPD whose stages are tensor-parallel pairs. Raises CannotBeHadError if it cannot be."""
+    stages = _most_stages(scenario, (scenario.devices.count - 1) // 2)
+    cut = {"stages": stages, "tensor_parallel": 2}
+    return _method("spd_tensor_parallel", "SPD, tensor-parallel stages", _recut(scenario, cut, "own_device"))
+
+
+def _most_stages(scenario: Scenario, num_devices: int) -> int:
+    stages = min(num_devices, scenario.model.num_layers)
+    if stages < 2:
+        raise CannotBeHadError(f"{scenario.devices.count} devices are too few for two stages of it")
+    return stages
+
+
+def _recut(scenario: Scenario, partition: Mapping[str, object], placement: str) -> Scenario:
+    cut = Partition.model_validate(scenario.partition.model_dump() | {"layers": "even", **partition})
+    draft = Draft.model_validate(scenario.draft.model_dump() | {"placement": placement})
+    devices = scenario.devices.model_copy(update={"workers": None})
+    return scenario.model_copy(update={"partition": cut, "draft": draft, "devices": devices})
+
+
+def _method(key: str, name: str, scenario: Scenario) -> Method:
+    try:
+        machine = machine_of(scenario)
+    except ScenarioError as error:
+        raise CannotBeHadError(str(error)) from None
+    if not fits(scenario):
+        raise CannotBeHadError("it does not fit the devices")
+    stages, size = scenario.partition.stages, scenario.partition.tensor_parallel
+    group = f" of {size} devices" if size > 1 else ""
+    held = device_bytes(scenario)
+    return Method(
+        key, f"{name}: {stages} stages{group}", machine, acceptance_of(scenario), sum(num > 0 for num in held),
+        max(held),
+    )  # fmt: skip
