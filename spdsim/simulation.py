@@ -40,7 +40,8 @@ def _plain_token_s(scenario: Scenario, machine: Machine) -> float | None:
     """
     num_tokens = output_tokens(scenario, 0)
     has_hosts = any(time.issue is not None for time in machine.tasks.values())
-    if machine.layout.num_stages == 1 or not has_hosts or num_tokens < 2:
+    is_plain = machine.layout.num_stages == 1 and scenario.partition.tensor_parallel == 1
+    if is_plain or not has_hosts or num_tokens < 2:
         return None
     plain = one_stage(scenario)
     trace = Trace(_header(plain, alone := machine_of(plain)))
@@ -60,13 +61,19 @@ def _request(scenario: Scenario, machine: Machine, sequence: int) -> Request:
     return Request(sequence, num_tokens, coins)
 
 
+def _baseline(scenario: Scenario, machine: Machine) -> str:
+    """What the headline is over: stages on several devices are compared with themselves, one after another."""
+    is_one_device = machine.fits_one_device and scenario.partition.tensor_parallel == 1
+    return ONE_DEVICE if is_one_device else PLAIN_PIPELINE
+
+
 def _header(scenario: Scenario, machine: Machine) -> TraceHeader:
     return TraceHeader(
         source="simulator", method="spd",
         num_stages=machine.layout.num_stages, verification_lag=machine.layout.verification_lag,
         workers=tuple(WorkerInfo(w.index, w.role, machine.devices[w.device]) for w in machine.workers),
         scenario_sha256=scenario_sha256(scenario),
-        baseline=ONE_DEVICE if machine.fits_one_device else PLAIN_PIPELINE,
+        baseline=_baseline(scenario, machine),
         mean_acceptance=mean_acceptance(acceptance_of(scenario), machine.layout.capacity),
         scenario=scenario_document(scenario),
     )  # fmt: skip
