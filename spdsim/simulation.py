@@ -75,7 +75,8 @@ def _plain_token_s(scenario: Scenario, machine: Machine) -> float | None:
     Elsewhere plain decoding takes what the stages and the LM head take, which is in the trace itself.
     """
     has_hosts = any(time.issue is not None for time in machine.tasks.values())
-    return plain_token_s(scenario) if has_hosts and machine.layout.num_stages > 1 else None
+    is_plain = machine.layout.num_stages == 1 and scenario.partition.tensor_parallel == 1
+    return None if is_plain or not has_hosts else plain_token_s(scenario)
 
 
 def _request(scenario: Scenario, machine: Machine, model: Acceptance, sequence: int) -> Request:
@@ -87,13 +88,19 @@ def _request(scenario: Scenario, machine: Machine, model: Acceptance, sequence: 
     return Request(sequence, num_tokens, coins)
 
 
+def _baseline(scenario: Scenario, machine: Machine) -> str:
+    """What the headline is over: stages on several devices are compared with themselves, one after another."""
+    is_one_device = machine.fits_one_device and scenario.partition.tensor_parallel == 1
+    return ONE_DEVICE if is_one_device else PLAIN_PIPELINE
+
+
 def _header(scenario: Scenario, machine: Machine) -> TraceHeader:
     return TraceHeader(
         source="simulator", method="spd",
         num_stages=machine.layout.num_stages, verification_lag=machine.layout.verification_lag,
         workers=tuple(WorkerInfo(w.index, w.role, machine.devices[w.device]) for w in machine.workers),
         scenario_sha256=scenario_sha256(scenario),
-        baseline=ONE_DEVICE if machine.fits_one_device else PLAIN_PIPELINE,
+        baseline=_baseline(scenario, machine),
         mean_acceptance=mean_acceptance(acceptance_of(scenario), machine.layout.capacity),
         scenario=scenario_document(scenario),
     )  # fmt: skip

@@ -62,6 +62,13 @@ class TraceHeader:
     scenario: Mapping[str, Any] | None = None
     machine: Mapping[str, str] | None = None
 
+    @property
+    def devices_per_stage(self) -> int:
+        """Devices of each stage, as the scenario says; `WorkerInfo.device` then names all of them."""
+        partition = (self.scenario or {}).get("partition")
+        size = partition.get("tensor_parallel") if isinstance(partition, Mapping) else None
+        return size if isinstance(size, int) else 1
+
 
 @dataclass(frozen=True, slots=True)
 class Site:

@@ -103,8 +103,11 @@ def hardware_page() -> str:
         "`receive_s`.\n",
         *_entries("links"),
         "## Small all-reduces\n",
-        "Within one node, by bytes; what tensor parallelism pays, to compare with.\n",
+        "Within one node, by bytes; what a stage on several devices pays twice a layer.\n",
         *_all_reduces(),
+        "## Several rows\n",
+        "Time of a matrix product with several rows, over that with one.\n",
+        *_rows(),
     ]
     return "\n".join(parts)
 
@@ -129,6 +132,14 @@ def _all_reduces() -> Iterator[str]:
             points = zip(entry["num_bytes"], seconds, strict=True)
             times = ", ".join(f"{size:,}: {' '.join(readable('_s', value_s))}" for size, value_s in points)
             yield f"| `{name}` | {num_devices} | {times} | {entry['origin']} | {entry['source']} |"
+    yield ""
+
+
+def _rows() -> Iterator[str]:
+    yield "| rows: factor | origin | source |\n|---|---|---|"
+    for entry in entries("rows").values():
+        points = ", ".join(f"{rows}: {factor:g}" for rows, factor in zip(entry["rows"], entry["factor"], strict=True))
+        yield f"| {points} | {entry['origin']} | {entry['source']} |"
     yield ""
 
 

@@ -62,6 +62,9 @@ def plan_run(request: Request, place: Place) -> Run:
     tokenizer = tokenizer_of(request, target)
     prompts = prompts_asked(request, source, target, tokenizer)
     written = scenario_of(source, all_settings(request, source, target, draft, prompts))
+    if (size := written.partition.tensor_parallel) > 1:
+        rule = "must be 1: a stage of the executor runs on one device"
+        raise InputError(f"partition.tensor_parallel is {size}: {rule}")
     layout = layout_of(written)
     check_draft(draft, request, layout.num_stages)
     if request.emulate is not None:

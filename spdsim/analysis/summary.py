@@ -20,7 +20,7 @@ from spdsim.analysis.report import (
 )
 from spdsim.analysis.shares import worker_shares
 from spdsim.analysis.waterfall import waterfall, waterfall_of_rounds
-from spdsim.trace import ONE_DEVICE, PIPELINED, PLAIN_PIPELINE, Source, Trace, TraceHeader
+from spdsim.trace import ONE_DEVICE, PIPELINED, PLAIN_PIPELINE, Trace, TraceHeader
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,7 +52,7 @@ def summarize(trace: Trace) -> Report:
         time_to_first_token_s=Estimate(*mean_of(np.array([w.begin_s - w.prompt_at_s for w in run.windows]))),
         time_per_token_s=_time_per_token(run) if decoded else None,
         speedup=_speedup(run, plain) if decoded else None,
-        baselines=_baselines(run, plain, header.source) if decoded else (),
+        baselines=_baselines(run, plain, header) if decoded else (),
         closed_form_speedup=None if acceptance is None or not is_pipelined
         else theory.speedup(header.num_stages, acceptance, header.verification_lag),
         mean_acceptance=header.mean_acceptance, measured_acceptance=run.acceptance,
@@ -78,12 +78,15 @@ def _plain_times_s(run: Digest, header: TraceHeader) -> dict[str, "Floats"]:
 
     In a plain pipeline a stage's host issues ahead while the others work, so that what its device does is added up.
     """
-    if len(header.workers) < 2:
-        return {ONE_DEVICE: run.times_s}  # a pipeline of one stage is plain decoding
-    if header.method not in PIPELINED and header.plain_token_s is not None:
-        return {ONE_DEVICE: run.steps * header.plain_token_s}
-    devices_s = run.stages_s + run.lm_head_s
     known_s = header.plain_token_s
+    if len(header.workers) < 2:
+        # A pipeline of one stage is plain decoding, if not always on one device.
+        if known_s is None or header.devices_per_stage == 1:
+            return {ONE_DEVICE: run.times_s}
+        return {PLAIN_PIPELINE: run.times_s, ONE_DEVICE: run.steps * known_s}
+    if header.method not in PIPELINED and known_s is not None:
+        return {ONE_DEVICE: run.steps * known_s}
+    devices_s = run.stages_s + run.lm_head_s
     one_device = devices_s + run.issued_s if known_s is None else run.steps * known_s
     times = {ONE_DEVICE: one_device, PLAIN_PIPELINE: devices_s + run.steps * run.hops.total_s}
     return {name: times[name] for name in sorted(times, key=lambda name: name != header.baseline)}
@@ -110,14 +113,19 @@ def _speedup(run: Digest, plain: dict[str, "Floats"]) -> Speedup:
     return Speedup(*ratio(plain_s, run.times_s), over=name)
 
 
-def _baselines(run: Digest, plain: dict[str, "Floats"], source: Source) -> tuple[Baseline, ...]:
+def _baselines(run: Digest, plain: dict[str, "Floats"], header: TraceHeader) -> tuple[Baseline, ...]:
     headline = next(iter(plain))
-    # Of a real run nothing tells why it had several devices.
-    why = "the model does not fit one device" if source == "simulator" else "the same stages without their messages"
+    if header.devices_per_stage > 1:
+        why = "without tensor parallelism"
+    elif header.source == "simulator":
+        why = "hypothetical: the model does not fit one device"
+    else:
+        # Of a real run nothing tells why it had several devices.
+        why = "hypothetical: the same stages without their messages"
     return tuple(
         Baseline(
             name, float(plain_s.sum()) / run.num_steps, float(plain_s.sum() / run.times_s.sum()),
-            f"hypothetical: {why}" if name == ONE_DEVICE != headline else "",
+            why if name == ONE_DEVICE != headline else "",
         )
         for name, plain_s in plain.items()
     )  # fmt: skip

@@ -24,13 +24,15 @@ def lines(scenario: "Scenario", machine: "Machine") -> list[str]:
 
     workload, layout = scenario.workload, layout_of(scenario)
     workers = _plural(len(machine.workers), "worker")
-    devices = f"{_plural(len(machine.devices), 'device')} ({scenario.devices.gpu.name}), {workers}"
+    devices = f"{_plural(scenario.devices.count, 'device')} ({scenario.devices.gpu.name}), {workers}"
     schedule = f"LM head {_LM_HEAD[layout.lm_head]}, verification lag {layout.verification_lag}"
+    size = scenario.partition.tensor_parallel
+    stages = _plural(layout.num_stages, "stage") + (f" of {size} devices" if size > 1 else "")
     if layout.num_stages == 1:
         schedule = "plain decoding"
     tokens = workload.new_tokens if isinstance(workload.new_tokens, int) else f"up to {workload.max_new_tokens}"
     return [
-        f"{scenario.model.name} on {devices}; {_plural(layout.num_stages, 'stage')}, {schedule}",
+        f"{scenario.model.name} on {devices}; {stages}, {schedule}",
         f"{workload.prompt_tokens} prompt and {tokens} new tokens, {_plural(workload.sequences, 'sequence')} "
         f"in each of {_plural(scenario.replications, 'replication')}, seed {scenario.seed}",
     ]
@@ -38,11 +40,17 @@ def lines(scenario: "Scenario", machine: "Machine") -> list[str]:
 
 def recorded(header: "TraceHeader") -> list[str]:
     """Return what a trace says of the run: the machine and the schedule."""
-    workers, devices = len(header.workers), len({worker.device for worker in header.workers})
+    workers, devices = len(header.workers), _num_devices(header)
     return [
         f"{header.method}: {_plural(header.num_stages, 'stage')}, verification lag {header.verification_lag}; "
         f"{_plural(workers, 'worker')} on {_plural(devices, 'device')}"
     ]
+
+
+def _num_devices(header: "TraceHeader") -> int:
+    """Count the devices of a trace's workers; a stage's name of a device may stand for a group of them."""
+    groups = {worker.device for worker in header.workers if worker.role == "stage"}
+    return len({worker.device for worker in header.workers}) + len(groups) * (header.devices_per_stage - 1)
 
 
 def _plural(count: int, noun: str) -> str:

@@ -25,7 +25,7 @@ def acceptance_of(scenario: Scenario) -> Acceptance:
 
 def one_stage(scenario: Scenario) -> Scenario:
     """Return the scenario with one stage: plain decoding on one device."""
-    partition = scenario.partition.model_copy(update={"stages": 1, "layers": "even"})
+    partition = scenario.partition.model_copy(update={"stages": 1, "layers": "even", "tensor_parallel": 1})
     devices = scenario.devices.model_copy(update={"workers": None})
     return scenario.model_copy(update={"partition": partition, "devices": devices})
 

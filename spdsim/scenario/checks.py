@@ -5,11 +5,12 @@ from difflib import get_close_matches
 from itertools import pairwise
 
 from spdsim.scenario.acceptance import Replay
+from spdsim.scenario.collectives import all_reduce_of
 from spdsim.scenario.durations import AnyTaskKind, takes_time
 from spdsim.scenario.hardware import Gpu, LinkFigures
 from spdsim.scenario.memory import device_bytes, devices_that_fit, fits, show_bytes, stages_that_fit
 from spdsim.scenario.model import Scenario
-from spdsim.scenario.placement import layout_of
+from spdsim.scenario.placement import devices_needed, devices_of, group_size, has_room, layout_of, place
 from spdsim.scenario.problems import Problem
 from spdsim.scenario.profile import Profile
 from spdsim.scenario.profile_file import figure
@@ -22,7 +23,7 @@ from spdsim.scenario.workload import UniformLength
 
 def check(scenario: Scenario) -> list[Problem]:
     """Return what is wrong; later rules are only asked where the earlier ones hold."""
-    for rules in (_model, _cut, _draft, _rest, _rivals, _devices, _times, _links, _origins, _memory):
+    for rules in (_model, _cut, _draft, _rest, _rivals, _devices, _groups, _times, _links, _origins, _memory):
         if problems := list(rules(scenario)):
             return problems
     return []
@@ -151,6 +152,72 @@ def _workers(scenario: Scenario, listed: tuple[int, ...]) -> Iterator[Problem]:
             yield Problem((*at, worker), f"puts worker {worker} on device {device}", there)
 
 
+def _groups(scenario: Scenario) -> Iterator[Problem]:
+    """Where stages have several devices: there are so many, in a node, and no two groups overlap."""
+    devices, size = scenario.devices, group_size(scenario)
+    if size == 1:
+        return
+    at: KeyPath = ("partition", "tensor_parallel")
+    if isinstance(scenario.timing, ProfileTimes):
+        rule = "a profile has the times of stages on one device each: must be 1, or timing of kind roofline"
+        yield Problem(at, f"is {size}", rule)
+    elif devices.per_node is not None and size > devices.per_node:
+        rule = f"must be at most devices.per_node, {devices.per_node}: the devices of a stage are in one node"
+        yield Problem(at, f"is {size}", rule)
+    elif devices.workers is not None:
+        yield from _listed_groups(scenario)
+    elif not has_room(scenario):
+        yield _too_few(scenario)
+
+
+def _listed_groups(scenario: Scenario) -> Iterator[Problem]:
+    devices, layout = scenario.devices, layout_of(scenario)
+    groups = [devices_of(scenario, worker) for worker in place(scenario) if worker.role == "stage"]
+    for stage, group in enumerate(groups):
+        last = group.stop - 1
+        state = f"puts stage {stage} on devices {group.start} to {last}"
+        rule = ""
+        if last >= devices.count:
+            rule = f"there are {devices.count} devices, 0 to {devices.count - 1}"
+        elif devices.node_of(group.start) != devices.node_of(last):
+            rule = f"must be in one node, which has {devices.per_node}"
+        elif other := next(
+            (g for g in groups if g != group and max(g.start, group.start) < min(g.stop, group.stop)), None
+        ):
+            rule = f"must be apart from devices {other.start} to {other.stop - 1} of another stage, or the same"
+        if rule:
+            yield Problem(("devices", "workers", layout.worker_of_stage(stage)), state, rule)
+
+
+def _too_few(scenario: Scenario) -> Problem:
+    """Name what the stages' groups need, and what would do with the devices that there are."""
+    devices, partition, size = scenario.devices, scenario.partition, group_size(scenario)
+    placed = [f"{partition.stages} {'stage' if partition.stages == 1 else 'stages'} of {size} devices each"]
+    roles = {worker.role for worker in place(scenario)}
+    if "draft" in roles and scenario.draft.placement == "own_device":
+        placed.append("the draft rank")
+    if "head" in roles:
+        placed.append("the LM head's own worker")
+    need = f"must be at least {devices_needed(scenario)}, for {' and '.join(placed)}"
+    if devices.per_node is not None:
+        need += f", no stage on two nodes of {devices.per_node}"
+    ways = list(_ways_to_fit(scenario))
+    return Problem(("devices", "count"), f"is {devices.count}", f"{need}; {' or '.join(ways)} would fit")
+
+
+def _ways_to_fit(scenario: Scenario) -> Iterator[str]:
+    """Yield what there are enough devices for: a draft rank beside stage 0, fewer stages, fewer devices for each."""
+    draft, partition = scenario.draft.model_copy(update={"placement": "stage_0"}), scenario.partition
+    if has_room(scenario.model_copy(update={"draft": draft})):
+        yield "draft.placement=stage_0"
+    for key, least in (("stages", 2), ("tensor_parallel", 1)):
+        for value in range(getattr(partition, key) - 1, least - 1, -1):
+            smaller = partition.model_copy(update={key: value, "layers": "even"})
+            if has_room(scenario.model_copy(update={"partition": smaller})):
+                yield f"partition.{key}={value}"
+                break
+
+
 _ROLES = {"draft": "1 for the draft rank", "stage": "{} for the stages", "head": "1 for the LM head's own worker"}
 """What a list of workers must have, in its order."""
 
@@ -161,6 +228,9 @@ def _links(scenario: Scenario) -> Iterator[Problem]:
         yield Problem(("links", "intra_node"), "is missing", "must be given for several devices in a node")
     if count > per_node and scenario.links.inter_node is None:
         yield Problem(("links", "inter_node"), "is missing", "must be given for several nodes")
+    if (size := group_size(scenario)) > 1 and all_reduce_of(scenario) is None:
+        rule = f"must be given: the catalogue has no all-reduce over {size} {scenario.devices.gpu.name}"
+        yield Problem(("links", "all_reduce_s"), "is missing", rule)
 
 
 def _origins(scenario: Scenario) -> Iterator[Problem]:

@@ -7,27 +7,44 @@ from typing import Any
 from spdsim.errors import ScenarioError
 from spdsim.scenario.catalogue import canonical_name, entries
 from spdsim.scenario.hardware import Provenance
+from spdsim.scenario.model import Scenario
 
 _FEWEST, _MOST = 2, 8
 """Devices of the table's two columns."""
 
 
-def all_reduce_s(gpu_name: str, num_devices: int, num_bytes: float) -> tuple[float, Provenance] | None:
+def all_reduce_s(
+    gpu_name: str, num_devices: int, num_bytes: float, *, is_extrapolated: bool = False
+) -> tuple[float, Provenance] | None:
     """Return seconds of an all-reduce of `num_bytes` over `num_devices` GPUs of one node, and where they come from.
 
     Linear in bytes between the table's sizes, and in the logarithm of the number between 2 and 8 devices.
     Fewer bytes than the least size take as long as that. One device has nothing to reduce.
+    is_extrapolated: more bytes than the largest size go on as between the last two.
     None if the table does not know the GPU, has no such size or no such number of devices.
     Source: NVIDIA AIConfigurator, nccl_perf.
     """
     table = _table(gpu_name)
     if num_devices == 1:
         return 0.0, Provenance(origin="assumed", source="nothing to reduce on one device")
-    if table is None or not _FEWEST <= num_devices <= _MOST or num_bytes > table["num_bytes"][-1]:
+    if table is None or not _FEWEST <= num_devices <= _MOST:
+        return None
+    if num_bytes > table["num_bytes"][-1] and not is_extrapolated:
         return None
     few_s, many_s = (_between(table["num_bytes"], table["seconds"][n], num_bytes) for n in (_FEWEST, _MOST))
     part = log2(num_devices / _FEWEST) / log2(_MOST / _FEWEST)
     return few_s + part * (many_s - few_s), Provenance(origin=table["origin"], source=table["source"])
+
+
+def all_reduce_of(scenario: Scenario) -> tuple[float, Provenance] | None:
+    """Return seconds of an all-reduce of one hidden state over a stage's group, and where they come from.
+
+    What the scenario says (`links.all_reduce_s`) comes first, then the table; None where neither knows.
+    """
+    if (given := scenario.links.all_reduce_s) is not None:
+        return given, Provenance(origin="assumed", source="given in the scenario")
+    devices, model = scenario.partition.tensor_parallel, scenario.model
+    return all_reduce_s(scenario.devices.gpu.name, devices, model.state_vector_bytes)
 
 
 def _table(gpu_name: str) -> dict[str, Any] | None:
@@ -39,8 +56,6 @@ def _table(gpu_name: str) -> dict[str, Any] | None:
 
 def _between(sizes: list[float], seconds: list[float], size: float) -> float:
     """The seconds of `size`, on the line between the two sizes around it; below the least, those of the least."""
-    points = list(zip(sizes, seconds, strict=True))
-    for (low, low_s), (high, high_s) in pairwise(points):
-        if size <= high:
-            return low_s + max(0.0, size - low) / (high - low) * (high_s - low_s)
-    return seconds[-1]
+    spans = list(pairwise(zip(sizes, seconds, strict=True)))
+    (low, low_s), (high, high_s) = next((span for span in spans if size <= span[1][0]), spans[-1])
+    return low_s + max(0.0, size - low) / (high - low) * (high_s - low_s)

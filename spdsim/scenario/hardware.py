@@ -86,8 +86,8 @@ class Devices(Part):
     per_node: Count | None = Field(default=None, description="Devices in a node; null: all of them.")
     workers: tuple[Index, ...] | None = Field(
         default=None,
-        description="Device of each worker: the draft rank, stage 0, stage 1 and so on, the LM head's own worker. "
-        "null: by the rule of placement.",
+        description="Device of each worker: the draft rank, stage 0, stage 1 and so on, the LM head's own worker; "
+        "of a stage on several devices, the first. null: by the rule of placement.",
     )
     sharing: Sharing = Field(
         default="turns", description="How workers share a device: in turns, or each at a part of the bandwidth."
@@ -121,3 +121,8 @@ class Links(Part):
 
     intra_node: LinkChoice | None = Field(default=None, description="Catalogue name, or figures.")
     inter_node: LinkChoice | None = Field(default=None, description="Catalogue name, or figures.")
+    all_reduce_s: Seconds | None = Field(
+        default=None,
+        description="Seconds in which the devices of a stage (`partition.tensor_parallel`) add up one hidden state; "
+        "null: by the catalogue, which knows some GPUs and 2 to 8 devices.",
+    )

@@ -3,8 +3,19 @@
 Activations and the allocator's own needs are left out: they are small at batch size 1.
 """
 
+from math import ceil
+
 from spdsim.scenario.model import Scenario
-from spdsim.scenario.placement import anchors, layers_of_stages, layout_of, place
+from spdsim.scenario.placement import (
+    anchors,
+    devices_of,
+    group_size,
+    has_room,
+    head_shards,
+    layers_of_stages,
+    layout_of,
+    place,
+)
 from spdsim.schedules.spd import Layout
 from spdsim.shapes.layers import Layer
 
@@ -52,17 +63,23 @@ def device_bytes(scenario: Scenario) -> list[int]:
     """Return the bytes that each device must hold.
 
     What two workers of a device both need (the embedding; the LM head, if it is the embedding) is there once.
+    Each device of a group holds an equal shard of its stage and of its LM head, but the whole embedding: it is looked
+    up without a meeting.
     """
     held: list[dict[str, int]] = [{} for _ in range(scenario.devices.count)]
     layout = layout_of(scenario)
     for worker in place(scenario):
         for what, num_bytes in _worker_bytes(scenario, layout, worker.index).items():
-            held[worker.device][what] = num_bytes
+            for device in devices_of(scenario, worker):
+                # Where a device has a table whole and a shard of it, the shard is a part of the whole.
+                held[device][what] = max(num_bytes, held[device].get(what, 0))
     return [sum(items.values()) for items in held]
 
 
 def fits(scenario: Scenario) -> bool:
-    """Whether every device can hold what it must; True where the memory is not known."""
+    """Whether the workers have devices, and each can hold what it must; where the memory is not known, it can."""
+    if not has_room(scenario):
+        return False
     return scenario.devices.gpu.memory_bytes is None or max(device_bytes(scenario)) <= scenario.devices.gpu.memory_bytes
 
 
@@ -74,10 +91,11 @@ def stages_that_fit(scenario: Scenario) -> int | None:
 
 
 def devices_that_fit(scenario: Scenario) -> int | None:
-    """Return the least number of devices, more than now, on which the model fits with a stage on each."""
-    for count in range(scenario.devices.count + 1, scenario.model.num_layers + 3):
+    """Return the least number of devices, more than now, on which the model fits with a stage on each (or group)."""
+    size = group_size(scenario)
+    for count in range(scenario.devices.count + 1, scenario.model.num_layers * size + 3):
         devices = scenario.devices.model_copy(update={"count": count, "per_node": None, "workers": None})
-        stages = min(scenario.model.num_layers, max(scenario.partition.stages, count - 1))
+        stages = min(scenario.model.num_layers, max(scenario.partition.stages, (count - 1) // size))
         if fits(_recut(scenario.model_copy(update={"devices": devices}), stages)):
             return count
     return None
@@ -94,21 +112,23 @@ def _recut(scenario: Scenario, stages: int) -> Scenario:
 
 
 def _worker_bytes(scenario: Scenario, layout: Layout, worker: int) -> dict[str, int]:
-    """What one worker holds, by name; things of the same name are the same on one device."""
+    """What each device of a worker holds, by name; things of the same name are the same on one device."""
     model, items = scenario.model, dict[str, int]()
+    shards = group_size(scenario) if layout.role(worker) == "stage" else 1
     match layout.role(worker):
         case "draft":
             items = {"draft": _draft_bytes(scenario), "embedding": model.embedding_bytes}
         case "stage":
             stage, num_states = layout.stage_of(worker), states_kept(layout)
             held = (layer_bytes(scenario, layer, num_states) for layer in layers_of_stage(scenario, stage))
-            items = {f"stage {stage}": sum(held)}
+            items = {f"stage {stage}": ceil(sum(held) / shards)}
             if stage == 0:
                 items["embedding"] = model.embedding_bytes
     if layout.lm_head == "sharded" and layout.num_stages > 1:
-        items[f"shard {worker}"] = model.head_bytes // layout.num_workers
+        items[f"shard {worker}"] = model.head_bytes // head_shards(scenario, layout)
     elif worker == layout.verdict_source:
-        items["embedding" if model.tied_embeddings else "lm_head"] = model.head_bytes
+        table = "embedding" if model.tied_embeddings else "lm_head"
+        items[table] = max(items.get(table, 0), ceil(model.head_bytes / shards))
     return items
 
 

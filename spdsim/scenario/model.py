@@ -29,6 +29,13 @@ class Partition(Part):
         default="even",
         description="Layers of each stage. even: the first (layers mod stages) stages get one layer more.",
     )
+    tensor_parallel: Count = Field(
+        default=1,
+        le=1024,
+        description="Devices of each stage, of one node, among which every matrix of the stage is cut, with its part "
+        "of the LM head; the draft rank and the LM head's own worker have one device. "
+        "More than 1 needs timing of kind roofline.",
+    )
     lm_head: LmHead = Field(default="draft_rank", description="Where the LM head is.")
     verification_lag: Index = Field(
         default=0, le=1000, description="Cycles by which a verdict is late; 0 with 1 stage."

@@ -5,6 +5,11 @@ otherwise on device 0; one device each, and the LM head's own worker on the devi
 too few devices, stages share them in contiguous, balanced blocks; the draft rank keeps its device as long as
 there are two, the LM head's worker as long as the stages keep one. With one stage there is one worker, on device 0.
 A list of devices in the scenario (`devices.workers`) takes the place of the rule.
+
+With `partition.tensor_parallel` a stage runs on a group of so many devices, one after another and of one node; its
+worker's device is the first of them. The rule then gives each stage a group of its own, and goes on at the next node
+where one has too few devices left; it does not look whether there are so many. Groups are the same or apart. What
+runs on a device of a group, such as a draft rank on the first one, takes turns with the whole group.
 """
 
 from collections.abc import Iterable
@@ -57,8 +62,13 @@ def layout_of(scenario: Scenario) -> Layout:
     )
 
 
+def group_size(scenario: Scenario) -> int:
+    """Return the number of devices of a stage."""
+    return scenario.partition.tensor_parallel
+
+
 def place(scenario: Scenario) -> tuple[Worker, ...]:
-    """Return the workers and their devices: those of `devices.workers`, or by the rule above.
+    """Return the workers and their (first) devices: those of `devices.workers`, or by the rule above.
 
     A list that is not one device for each worker is left aside: in a scenario that was checked the list fits, and
     where such a scenario is cut anew, to see what would fit, the rule must serve.
@@ -69,13 +79,50 @@ def place(scenario: Scenario) -> tuple[Worker, ...]:
     return tuple(Worker(index, layout.role(index), devices[index]) for index in range(layout.num_workers))
 
 
+def devices_of(scenario: Scenario, worker: Worker) -> range:
+    """Return the devices that a placed worker runs on: a stage's group, or one."""
+    size = group_size(scenario) if worker.role == "stage" else 1
+    return range(worker.device, worker.device + size)
+
+
+def has_room(scenario: Scenario) -> bool:
+    """Whether there are as many devices as the workers are placed on."""
+    return devices_needed(scenario) <= scenario.devices.count
+
+
+def devices_needed(scenario: Scenario) -> int:
+    """Return how many devices there must be for the workers to be where they are placed."""
+    return max(devices_of(scenario, worker).stop for worker in place(scenario))
+
+
+def units_of(scenario: Scenario) -> tuple[range, ...]:
+    """Return what workers take turns on, in the order of devices: every stage's group, and every other device."""
+    groups = {devices_of(scenario, worker) for worker in place(scenario) if worker.role == "stage"}
+    grouped = {device for group in groups for device in group}
+    others = {range(device, device + 1) for device in range(scenario.devices.count) if device not in grouped}
+    return tuple(sorted(groups | others, key=lambda unit: unit.start))
+
+
+def unit_indices(scenario: Scenario) -> tuple[int, ...]:
+    """Return the index in `units_of` of each worker's unit."""
+    units = units_of(scenario)
+    return tuple(next(index for index, unit in enumerate(units) if worker.device in unit) for worker in place(scenario))
+
+
+def head_shards(scenario: Scenario, layout: Layout) -> int:
+    """Return over how many devices a sharded LM head is cut: those of every worker."""
+    return layout.num_workers + layout.num_stages * (group_size(scenario) - 1)
+
+
 def num_nodes_used(devices: Devices, workers: Iterable[Worker]) -> int:
     """Return how many nodes hold at least one of `workers`."""
     return len({devices.node_of(worker.device) for worker in workers})
 
 
 def _by_rule(scenario: Scenario, layout: Layout) -> tuple[int, ...]:
-    """The device of each worker."""
+    """The (first) device of each worker."""
+    if group_size(scenario) > 1:
+        return _in_groups(scenario, layout)
     n, count = layout.num_stages, scenario.devices.count
     first = int(n > 1 and scenario.draft.placement == "own_device" and count > 1)
     has_head = layout.num_workers == n + 2
@@ -84,3 +131,16 @@ def _by_rule(scenario: Scenario, layout: Layout) -> tuple[int, ...]:
     draft = (0,) if n > 1 else ()
     head = (min(first + num_stage_devices, count - 1),) if has_head else ()
     return draft + stages + head
+
+
+def _in_groups(scenario: Scenario, layout: Layout) -> tuple[int, ...]:
+    n, size, per_node = layout.num_stages, group_size(scenario), scenario.devices.per_node
+    free = int(n > 1 and scenario.draft.placement == "own_device")
+    stages = []
+    for _ in range(n):
+        if per_node is not None and free % per_node + size > per_node:
+            free += -free % per_node
+        stages.append(free)
+        free += size
+    draft = (0,) if n > 1 else ()
+    return (*draft, *stages, *((free,) if layout.num_workers == n + 2 else ()))

@@ -4,13 +4,14 @@ Knows nothing of the engine.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from spdsim.errors import ScenarioError
 from spdsim.machine import Duration, Machine
 from spdsim.scenario.checks import check
 from spdsim.scenario.model import Scenario
-from spdsim.scenario.placement import layout_of, place
+from spdsim.scenario.placement import layout_of, place, unit_indices, units_of
 from spdsim.scenario.source import dotted
 from spdsim.scenario.times import ProfileTimes, Roofline
 from spdsim.schedules.ops import Task
@@ -29,22 +30,25 @@ def machine_of(scenario: Scenario) -> Machine:
     """
     if problems := check(scenario):
         raise ScenarioError(f"{dotted(problems[0].path)} {problems[0].state}: {problems[0].rule}")
-    layout, workers = layout_of(scenario), place(scenario)
+    layout, placed, units = layout_of(scenario), place(scenario), units_of(scenario)
     duration: Callable[[int, Task], Duration]
     match scenario.timing:
         case ProfileTimes(profile=profile):
             duration = partial(profile_duration, scenario, layout, profile)
         case Roofline() as roofline:
             duration = RooflineTimes(scenario, layout, roofline).duration
-    needs, network = needs_of(layout), Network(scenario, workers)
+    needs, network = needs_of(layout), Network(scenario, placed)
     # The messages first: they tell the network which links there are.
     operations = operations_of(scenario, layout, network, needs.edges)
     messages = {edge: message_of(scenario, layout, network, edge, operations) for edge in needs.edges}
     tasks = {(worker, task): duration(worker, task) for worker, task in needs.tasks}
     return Machine(
         layout=layout,
-        workers=workers,
-        devices=tuple(f"{scenario.devices.gpu.name} {device}" for device in range(scenario.devices.count)),
+        # To the engine a group of devices is one: its stage has all of them at a time.
+        workers=tuple(
+            replace(worker, device=unit) for worker, unit in zip(placed, unit_indices(scenario), strict=True)
+        ),
+        devices=tuple(f"{scenario.devices.gpu.name} {_numbers(unit)}" for unit in units),
         sharing=scenario.devices.sharing,
         tasks=tasks,
         links=network.links,
@@ -53,11 +57,15 @@ def machine_of(scenario: Scenario) -> Machine:
         contention=scenario.timing.profile.contention if isinstance(scenario.timing, ProfileTimes) else (),
         shared_fraction=scenario.timing.profile.shared_fraction if isinstance(scenario.timing, ProfileTimes) else 0.0,
         between_cycles_s=_between_cycles_s(scenario),
-        nodes=tuple(map(scenario.devices.node_of, range(scenario.devices.count))),
+        nodes=tuple(scenario.devices.node_of(unit.start) for unit in units),
         fits_one_device=fits_one_device(scenario),
         origins=tuple(origins_of(scenario)),
         warnings=tuple(warnings_of(scenario, layout, tasks)),
     )
+
+
+def _numbers(unit: range) -> str:
+    return f"{unit.start}" if len(unit) == 1 else f"{unit.start}-{unit.stop - 1}"
 
 
 def _between_cycles_s(scenario: Scenario) -> float:

@@ -9,7 +9,7 @@ from spdsim.machine import Link, Message, Receipt, Worker
 from spdsim.scenario.durations import ControlTime, MessageTime, distribution
 from spdsim.scenario.hardware import LinkFigures
 from spdsim.scenario.model import Runtime, Scenario
-from spdsim.scenario.placement import anchors_in_stages, num_nodes_used
+from spdsim.scenario.placement import anchors_in_stages, group_size, head_shards, num_nodes_used, unit_indices
 from spdsim.scenario.profile import ProfileRuntime
 from spdsim.scenario.times import ProfileTimes
 from spdsim.schedules.ops import Payload
@@ -71,7 +71,9 @@ def _draft_law_bytes(scenario: Scenario, layout: Layout, edge: Edge) -> int:
     vocab = scenario.draft.draft_vocab_size or scenario.model.vocab_size
     match layout.lm_head:
         case "sharded" if payload == "draft" or to == layout.worker_of_stage(0):
-            return vocab * _LOGIT_BYTES // layout.num_workers
+            # A stage has as many shards as devices.
+            own = group_size(scenario) if layout.role(to) == "stage" else 1
+            return own * vocab * _LOGIT_BYTES // head_shards(scenario, layout)
         case "last_stage" | "own_device" if payload == "draft" and to == layout.verdict_source:
             return vocab * _LOGIT_BYTES
         case _:
@@ -81,6 +83,8 @@ def _draft_law_bytes(scenario: Scenario, layout: Layout, edge: Edge) -> int:
 class Network:
     """The links of a scenario: one for each ordered pair of devices, or one for all that leaves a node.
 
+    A group of devices sends and receives as its first one does: each of them has the whole of what is sent, so that
+    they all send it at once, each to one device of the other group.
     num_nodes: the nodes with at least one worker.
     """
 
@@ -89,6 +93,7 @@ class Network:
         self._devices = scenario.devices
         self._figures = scenario.links
         self._device_of = [worker.device for worker in workers]
+        self._unit_of = unit_indices(scenario)
         self._index: dict[Link, int] = {}
 
     @property
@@ -102,10 +107,10 @@ class Network:
         return self._devices.node_of(start) != self._devices.node_of(end)
 
     def between(self, source: int, to: int) -> tuple[int, LinkFigures] | None:
-        """Return the link from one worker to another and its figures; None on the same device."""
-        start, end = self._device_of[source], self._device_of[to]
-        if start == end:
+        """Return the link from one worker to another and its figures; None on the same device or group."""
+        if self._unit_of[source] == self._unit_of[to]:
             return None
+        start, end = self._device_of[source], self._device_of[to]
         node, other = self._devices.node_of(start), self._devices.node_of(end)
         figures = self._figures.intra_node if node == other else self._figures.inter_node
         if figures is None:

@@ -3,10 +3,11 @@
 from collections.abc import Container, Iterator, Mapping
 
 from spdsim.machine import Origin
+from spdsim.scenario.collectives import all_reduce_of
 from spdsim.scenario.durations import MessageTime
 from spdsim.scenario.hardware import Gpu, LinkFigures, Provenance
 from spdsim.scenario.model import Scenario
-from spdsim.scenario.placement import layout_of, place
+from spdsim.scenario.placement import group_size, layout_of, place, unit_indices
 from spdsim.scenario.profile import Profile
 from spdsim.scenario.target import TargetModel
 from spdsim.scenario.target_files import source_and_changes
@@ -47,6 +48,8 @@ def origins_of(scenario: Scenario) -> Iterator[Origin]:
         if link is not None:
             keys = _link_keys(scenario, {cross for cross in crossings if cross[1] == (name == "inter_node")})
             yield from _figures(f"links.{name}", link, keys)
+    if (size := group_size(scenario)) > 1 and (known := all_reduce_of(scenario)) is not None:
+        yield Origin(f"all-reduce over {size} ({scenario.devices.gpu.name})", known[1].origin, known[1].source)
 
 
 def _model(model: TargetModel) -> Iterator[Origin]:
@@ -127,13 +130,13 @@ def _roofline_keys(scenario: Scenario) -> Iterator[str]:
 
 
 def _crossings(scenario: Scenario) -> set[Crossing]:
-    """Return what crosses a link: messages between workers on one device do not."""
-    devices = [worker.device for worker in place(scenario)]
+    """Return what crosses a link: messages between workers on one device or group do not."""
+    devices, units = [worker.device for worker in place(scenario)], unit_indices(scenario)
     node_of = scenario.devices.node_of
     return {
         (payload, node_of(devices[source]) != node_of(devices[to]))
         for payload, source, to in needs_of(layout_of(scenario)).edges
-        if devices[source] != devices[to]
+        if units[source] != units[to]
     }
 
 

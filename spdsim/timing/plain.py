@@ -1,15 +1,101 @@
-"""Plain decoding, on one device or tensor-parallel over several: seconds of a token by the same model of time."""
+"""A forward of a whole model and its LM head, on one device or tensor-parallel over several, for a row or a few.
+
+What plain decoding takes, what a verification of a draft takes, and what a draft model takes: the same law for all.
+"""
 
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
-from spdsim.machine import Issue
-from spdsim.scenario.collectives import all_reduce_s
+from spdsim.distributions import Constant
+from spdsim.machine import Duration, Issue
+from spdsim.scenario.collectives import all_reduce_s as catalogue_all_reduce_s
 from spdsim.scenario.hardware import Gpu
 from spdsim.scenario.model import Launch
 from spdsim.scenario.target import TargetModel
 from spdsim.scenario.times import Roofline, resolve
-from spdsim.timing.device import Rates
-from spdsim.timing.roofline import issue_of, layer_ops, rates_of
+from spdsim.shapes.layers import Layer
+from spdsim.timing.passes import Group, Passes
+from spdsim.timing.roofline import issue_of, rates_of
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeTimes:
+    """Seconds of a forward through all layers, and of the LM head: of each device, and of each host.
+
+    forward_s: of the device at the context that was asked for; of that, fixed_s does not grow with the context,
+    of which each token adds context_token_s. head_s: of the LM head, whatever the context.
+    """
+
+    forward_s: float
+    fixed_s: float
+    context_token_s: float
+    forward_issue: Issue
+    head_s: float
+    head_issue: Issue
+
+    @property
+    def forward(self) -> Duration:
+        """The duration of a task "forward", which grows with the context."""
+        return Duration(Constant(self.fixed_s), self.context_token_s, issue=self.forward_issue)
+
+    @property
+    def verify(self) -> Duration:
+        """The duration of a task "verify", whose result the host waits for."""
+        return Duration(Constant(self.head_s), issue=replace(self.head_issue, is_read=True))
+
+    @property
+    def token_s(self) -> float:
+        """Seconds of both, one after the other, issued ahead: those of a token of plain decoding with one row."""
+        return _ended_s(((self.forward_issue, self.forward_s), (self.head_issue, self.head_s)))
+
+
+def decode_times(
+    model: TargetModel,
+    gpu: Gpu,
+    launch: Launch,
+    *,
+    context_tokens: int = 0,
+    num_devices: int = 1,
+    rows: int = 1,
+    all_reduce_s: float | None = None,
+    roofline: Roofline | None = None,
+    is_sampled: bool = False,
+) -> DecodeTimes | None:
+    """Return the times of one forward of `model` for `rows` tokens of one sequence, after `context_tokens`.
+
+    rows: 1 in plain decoding, gamma + 1 to verify a draft of gamma tokens. Their matrices are read once, and so is the
+    cache (`timing.device`); each row uses experts of its own, as if they were chosen evenly and independently.
+    all_reduce_s: seconds of one all-reduce of their hidden states over the devices; None: the catalogue's, which goes
+    on linearly beyond its largest size.
+    roofline: figures in place of the GPU's and the launch mode's. is_sampled: the head's operations when sampling.
+    None if nothing is known of the all-reduce on these devices.
+    """
+    meeting_s = all_reduce_s
+    if meeting_s is None:
+        known = catalogue_all_reduce_s(gpu.name, num_devices, rows * model.state_vector_bytes, is_extrapolated=rows > 1)
+        if known is None:
+            return None
+        meeting_s = known[0]
+    figures = resolve(roofline or Roofline(), gpu, launch)
+    rates = rates_of(gpu, figures)
+    group = Group(num_devices, meeting_s if num_devices > 1 else 0.0)
+    passes, layers = Passes(rates, figures, group, rows), tuple(_for_rows(model, rows))
+    beside = figures.forward_ops or 0.0
+    beside_s, cached = rates.kernels_s(beside, 0), sum(_cached_bytes(layers, context_tokens))
+    cache_s = cached / rates.bytes_per_s / num_devices
+    window_s, token_s = passes.context_s(layers, context_tokens)
+    forward = passes.layers(layers, cache_s=cache_s, beside_s=beside_s, beside_ops=beside)
+    fixed = passes.layers(layers, cache_s=window_s, beside_s=beside_s)
+    verify_ops = (figures.verify_ops or 0.0) + is_sampled * (figures.verify_sampling_ops or 0.0)
+    head = passes.head(model.head_bytes, model.vocab_size * model.hidden_size, verify_ops)
+    return DecodeTimes(
+        forward_s=forward.device_s,
+        fixed_s=fixed.device_s,
+        context_token_s=token_s,
+        forward_issue=issue_of(figures, launch, forward.num_ops),
+        head_s=head.device_s,
+        head_issue=issue_of(figures, launch, head.num_ops),
+    )
 
 
 def plain_token_s(
@@ -17,28 +103,10 @@ def plain_token_s(
 ) -> float | None:
     """Return seconds of one token of plain decoding, greedily, at a context of so many tokens.
 
-    Over several devices every matrix and the cache are cut into equal shards, and each layer ends its attention and
-    its MLP with an all-reduce of one hidden state; the shards of the LM head meet in one more.
     None if nothing is known of the all-reduce on these devices.
     """
-    figures = resolve(Roofline(), gpu, launch)
-    rates = rates_of(gpu, figures)
-    meeting = all_reduce_s(gpu.name, num_devices, model.state_vector_bytes)
-    if meeting is None:
-        return None
-    meetings = 2 * model.num_layers * (num_devices > 1)
-    ops = [layer_ops(figures, layer) for layer in model.layers]
-    beside = figures.forward_ops or 0.0
-    forward_s = (
-        sum(rates.layer_s(layer, num, num_devices) for layer, num in zip(model.layers, ops, strict=True))
-        + _cache_s(rates, model, context_tokens) / num_devices
-        + rates.kernels_s(beside, 0)
-        + meetings * meeting[0]
-    )
-    verify_ops = figures.verify_ops or 0.0
-    head_s = rates.matrices_s([model.head_bytes / num_devices]) + rates.kernels_s(verify_ops, 1) + meeting[0]
-    tasks = ((forward_s, sum(ops) + beside + meetings), (head_s, verify_ops + (num_devices > 1)))
-    return _ended_s([(issue_of(figures, launch, num_ops), device_s) for device_s, num_ops in tasks])
+    times = decode_times(model, gpu, launch, context_tokens=context_tokens, num_devices=num_devices)
+    return None if times is None else times.token_s
 
 
 def _ended_s(tasks: Iterable[tuple[Issue, float]]) -> float:
@@ -51,6 +119,27 @@ def _ended_s(tasks: Iterable[tuple[Issue, float]]) -> float:
     return now_s
 
 
-def _cache_s(rates: Rates, model: TargetModel, context_tokens: int) -> float:
-    cached = (layer.cached_tokens(context_tokens) * layer.kv_bytes_per_token for layer in model.layers)
-    return sum(cached) / rates.bytes_per_s
+def _cached_bytes(layers: Iterable[Layer], context_tokens: int) -> Iterable[float]:
+    return (layer.cached_tokens(context_tokens) * layer.kv_bytes_per_token for layer in layers)
+
+
+def _for_rows(model: TargetModel, rows: int) -> Iterable[Layer]:
+    """The model's layers, which read as many experts as the rows are expected to choose.
+
+    Of E experts of which a row uses a, `rows` rows use E x (1 - (1 - a / E)^rows).
+    """
+    count, used = model.num_experts, model.experts_per_token
+    if rows == 1 or not count or not used:
+        return model.layers
+    factor = count * (1.0 - (1.0 - used / count) ** rows) / used
+    return [_with_experts(layer, factor) for layer in model.layers]
+
+
+def _with_experts(layer: Layer, factor: float) -> Layer:
+    if not layer.is_moe:
+        return layer
+    read = zip(layer.matrix_names, layer.matrices_bytes, strict=True)
+    return replace(
+        layer,
+        matrices_bytes=tuple(num * (factor if name.startswith("experts'") else 1.0) for name, num in read),
+    )

@@ -7,6 +7,7 @@ from spdsim.machine import Duration
 from spdsim.scenario.acceptance import Replay
 from spdsim.scenario.memory import device_bytes, fits, show_bytes, stages_that_fit, target_bytes
 from spdsim.scenario.model import Scenario
+from spdsim.scenario.placement import group_size
 from spdsim.scenario.times import ProfileTimes
 from spdsim.schedules.ops import Task
 from spdsim.schedules.spd import Layout
@@ -17,6 +18,7 @@ def warnings_of(scenario: Scenario, layout: Layout, tasks: Mapping[tuple[int, Ta
     """Yield what a reader must know before believing the result."""
     yield from _memory_warnings(scenario)
     yield from _host_warnings(scenario, layout, tasks)
+    yield from _shard_warnings(scenario)
     if isinstance(scenario.timing, ProfileTimes):
         yield from outside(scenario, scenario.timing.profile)
     if isinstance(scenario.acceptance, Replay):
@@ -33,6 +35,23 @@ def _memory_warnings(scenario: Scenario) -> Iterator[str]:
     remedy = "no number of stages fits these devices" if stages is None else f"{stages} stages or more would fit"
     room = f"would need {show_bytes(held[worst])}, has {show_bytes(gpu.memory_bytes)}"
     yield f"hypothetical: device {worst} {room}; {remedy}"
+
+
+def _shard_warnings(scenario: Scenario) -> Iterator[str]:
+    """Tell where the heads of attention cannot be dealt out evenly to the devices of a stage."""
+    model, size = scenario.model, group_size(scenario)
+    kinds = {layer.kind for layer in model.layers}
+    heads = [("query heads", model.num_heads)] if "attention" in kinds else []
+    heads += [("value heads", model.linear_num_value_heads or 0)] if "gated_delta" in kinds else []
+    for what, count in heads:
+        if count % size:
+            yield f"tensor_parallel {size} does not divide the model's {count} {what}: counted as if it did"
+    kv_heads = model.num_kv_heads
+    if "attention" in kinds and kv_heads % size and size % kv_heads:
+        yield f"tensor_parallel {size} does not divide the model's {kv_heads} key and value heads: counted as if it did"
+    elif "attention" in kinds and size > kv_heads:
+        copies = "some are kept more than once, but are counted as if they were cut"
+        yield f"tensor_parallel {size} is more than the model's {kv_heads} key and value heads: {copies}"
 
 
 def _replay_warnings(records: tuple[str, ...], scenario: Scenario) -> Iterator[str]:

@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 from spdsim.errors import ScenarioError
 from spdsim.scenario.source import parse_yaml
 
-Section = Literal["gpus", "links", "models", "collectives"]
+Section = Literal["gpus", "links", "models", "collectives", "rows"]
 Figures = dict[str, Any]
 """The keys of an entry; a figure is a plain value or {value, origin, source}."""
 
