@@ -49,7 +49,9 @@ def compare(
     from spdsim.scenario import load_scenario
 
     if not 0.0 < precision < 1.0:
-        raise InputError(f"--precision is {precision:g}: must be a fraction greater than 0 and less than 1, such as 0.01")
+        raise InputError(
+            f"--precision is {precision:g}: must be a fraction greater than 0 and less than 1, such as 0.01"
+        )
     loaded = load_scenario(scenario, settings or ())
     keys = None if methods is None else [key.strip() for key in methods.split(",") if key.strip()]
     with Outputs(inputs=[scenario]) as outputs:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from spdsim.machine import Machine
+    from spdsim.methods import Method
     from spdsim.scenario import Scenario
     from spdsim.trace import TraceHeader
 
@@ -22,7 +23,7 @@ def lines(scenario: "Scenario", machine: "Machine") -> list[str]:
     """Return what was simulated: the machine, the schedule, the work."""
     from spdsim.scenario.placement import layout_of
 
-    workload, layout = scenario.workload, layout_of(scenario)
+    layout = layout_of(scenario)
     workers = _plural(len(machine.workers), "worker")
     devices = f"{_plural(scenario.devices.count, 'device')} ({scenario.devices.gpu.name}), {workers}"
     schedule = f"LM head {_LM_HEAD[layout.lm_head]}, verification lag {layout.verification_lag}"
@@ -30,12 +31,22 @@ def lines(scenario: "Scenario", machine: "Machine") -> list[str]:
     stages = _plural(layout.num_stages, "stage") + (f" of {size} devices" if size > 1 else "")
     if layout.num_stages == 1:
         schedule = "plain decoding"
+    return [f"{scenario.model.name} on {devices}; {stages}, {schedule}", _work(scenario)]
+
+
+def method_lines(scenario: "Scenario", method: "Method") -> list[str]:
+    """Return what was simulated by another method: the machine, the method, the work."""
+    devices = f"{_plural(method.num_devices, 'device')} ({scenario.devices.gpu.name})"
+    return [f"{scenario.model.name} on {devices}; {method.title}", _work(scenario)]
+
+
+def _work(scenario: "Scenario") -> str:
+    workload = scenario.workload
     tokens = workload.new_tokens if isinstance(workload.new_tokens, int) else f"up to {workload.max_new_tokens}"
-    return [
-        f"{scenario.model.name} on {devices}; {stages}, {schedule}",
+    return (
         f"{workload.prompt_tokens} prompt and {tokens} new tokens, {_plural(workload.sequences, 'sequence')} "
-        f"in each of {_plural(scenario.replications, 'replication')}, seed {scenario.seed}",
-    ]
+        f"in each of {_plural(scenario.replications, 'replication')}, seed {scenario.seed}"
+    )
 
 
 def recorded(header: "TraceHeader") -> list[str]:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from spdsim.analysis.report import Report
     from spdsim.cli.window import Window
     from spdsim.machine import Machine
+    from spdsim.methods import Method
     from spdsim.scenario import Scenario
     from spdsim.trace import Trace
 
@@ -24,6 +25,10 @@ def simulate(
     profile: Annotated[
         Path | None,
         typer.Option("--profile", metavar="FILE", help="Take the times from this profile (YAML), not the scenario's."),
+    ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option("--method", metavar="KEY", help="Decode by another method of `spdsim compare` (eagle, …)."),
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="Short for --set seed=N.")] = None,
     replications: Annotated[
@@ -62,27 +67,44 @@ def simulate(
         from spdsim.scenario.profile_file import load_profile, with_profile
 
         loaded = with_profile(loaded, load_profile(profile))
-    machine = machine_of(loaded)
+    other = None if method is None else _method(method, loaded)
+    machine = machine_of(loaded) if other is None else other.machine
     window = Window.parse(view, sequence, start, stop)
     with Outputs(inputs=[scenario, *([profile] if profile else [])]) as outputs:
         to_json = JsonOutput(outputs, json_file)
         to_trace, to_perfetto, to_svg = (outputs.reserve(path) for path in (trace_file, perfetto_file, svg_file))
-        trace, report = _run(loaded, machine, is_watched=not quiet)
+        trace, report = _run(loaded, machine, other, is_watched=not quiet)
         _write(trace, loaded.workload.sequences, window, to_trace, to_perfetto, to_svg)
         to_json.write(lambda: run_document(report, loaded, machine))
         if to_json.has_stdout:
             warn(() if quiet else machine.warnings)
         elif not quiet:
-            _show(loaded, machine, trace, report, None if no_timeline else window)
+            _show(loaded, machine, other, trace, report, None if no_timeline else window)
 
 
-def _run(scenario: "Scenario", machine: "Machine", *, is_watched: bool) -> "tuple[Trace, Report]":
+def _method(key: str, scenario: "Scenario") -> "Method":
+    from spdsim.errors import InputError
+    from spdsim.methods import Missing, methods_of
+
+    method = next(iter(methods_of(scenario, (key,))))
+    if isinstance(method, Missing):
+        raise InputError(f"--method {key} cannot be had here: {method.reason}")
+    return method
+
+
+def _run(
+    scenario: "Scenario", machine: "Machine", method: "Method | None", *, is_watched: bool
+) -> "tuple[Trace, Report]":
     from spdsim.analysis.summary import summarize
     from spdsim.cli.progress import LateProgress
     from spdsim.simulation import simulate as run
+    from spdsim.simulation import simulate_method
 
     with LateProgress(is_watched) as progress:
-        trace = run(scenario, machine=machine, progress=progress)
+        if method is None:
+            trace = run(scenario, machine=machine, progress=progress)
+        else:
+            trace = simulate_method(scenario, method.key, machine, method.acceptance, progress)
     return trace, summarize(trace)
 
 
@@ -106,7 +128,10 @@ def _write(
         write_svg(to_svg, trace, window)
 
 
-def _show(scenario: "Scenario", machine: "Machine", trace: "Trace", report: "Report", window: "Window | None") -> None:
+def _show(
+    scenario: "Scenario", machine: "Machine", method: "Method | None", trace: "Trace", report: "Report",
+    window: "Window | None",
+) -> None:  # fmt: skip
     """Print the report, and in it the timeline if a window is given."""
     from spdsim.cli import describe
     from spdsim.cli.screen import Screen, drawing
@@ -115,7 +140,9 @@ def _show(scenario: "Scenario", machine: "Machine", trace: "Trace", report: "Rep
     screen = Screen()
     # Drawn before anything is printed: a window that the run does not have is an error.
     picture = drawing(screen, trace, window) if window else None
+    lines = describe.lines(scenario, machine) if method is None else describe.method_lines(scenario, method)
+    own = ((), ()) if method is None else (method.origins, method.warnings)
     print_report(
-        report, screen, title=describe.title(scenario), scenario_lines=describe.lines(scenario, machine),
-        origins=machine.origins, warnings=machine.warnings, timeline=picture,
+        report, screen, title=describe.title(scenario), scenario_lines=lines,
+        origins=(*machine.origins, *own[0]), warnings=(*machine.warnings, *own[1]), timeline=picture,
     )  # fmt: skip

@@ -87,7 +87,8 @@ def _machine_of_stages(target: Target) -> Machine:
     """The target's own workers without the one that would draft."""
     base, count = target.machine, target.num_stages
     tasks: dict[tuple[int, Task], Duration] = {
-        (0, "commit"): base.tasks[0, "commit"], (count - 1, "verify"): target.verify()
+        (0, "commit"): base.tasks[0, "commit"],
+        (count - 1, "verify"): target.verify(),
     }
     forwards = target.forwards()
     for stage in range(count):

@@ -1,12 +1,15 @@
 """SPD on a scenario's devices: as the scenario has it, and its variants that a user could choose on the same devices."""
 
 from collections.abc import Mapping
+from math import ceil
 
 from spdsim.errors import ScenarioError
+from spdsim.methods.durations import mean_s
 from spdsim.methods.method import CannotBeHadError, Method
 from spdsim.scenario import Scenario, acceptance_of
 from spdsim.scenario.memory import device_bytes, fits
 from spdsim.scenario.model import Draft, Partition
+from spdsim.scenario.placement import layers_of_stages
 from spdsim.timing import machine_of
 
 
@@ -23,9 +26,9 @@ def colocated(scenario: Scenario) -> Method:
     Stage 0 gets fewer layers, so that its device, draft included, takes as long as the others.
     """
     stages = _most_stages(scenario, scenario.devices.count)
-    return _method(
-        "spd_colocated", "SPD, draft module beside stage 0", _recut(scenario, {"stages": stages}, "stage_0")
-    )
+    even = _recut(scenario, {"stages": stages}, "stage_0")
+    cut = _recut(scenario, {"stages": stages, "layers": _balanced(even)}, "stage_0")
+    return _method("spd_colocated", "SPD, draft module beside stage 0", cut)
 
 
 def sharded(scenario: Scenario) -> Method:
@@ -40,6 +43,28 @@ def in_groups(scenario: Scenario) -> Method:
     stages = _most_stages(scenario, (scenario.devices.count - 1) // 2)
     cut = {"stages": stages, "tensor_parallel": 2}
     return _method("spd_tensor_parallel", "SPD, tensor-parallel stages", _recut(scenario, cut, "own_device"))
+
+
+def _balanced(even: Scenario) -> tuple[int, ...]:
+    """Return the layers of each stage with which the slowest device of a cycle is fastest.
+
+    Every layer is taken to last as long as those of stage 1 on average; the others share what stage 0 leaves.
+    """
+    try:
+        machine = machine_of(even)
+    except ScenarioError as error:
+        raise CannotBeHadError(str(error)) from None
+    stages, num_layers = even.partition.stages, even.model.num_layers
+    layer_s = mean_s(machine.tasks[2, "forward"], 0.0) / layers_of_stages(even)[1]
+    beside = [machine.tasks[0, "draft"], *([machine.tasks[0, "verify"]] if (0, "verify") in machine.tasks else [])]
+    beside_s = sum(mean_s(each, 0.0) for each in beside)
+
+    def slowest_s(first: int) -> float:
+        return max(beside_s + first * layer_s, ceil((num_layers - first) / (stages - 1)) * layer_s)
+
+    first = min(range(1, num_layers - stages + 2), key=slowest_s)
+    each, rest = divmod(num_layers - first, stages - 1)
+    return (first, *(each + (stage < rest) for stage in range(stages - 1)))
 
 
 def _most_stages(scenario: Scenario, num_devices: int) -> int:

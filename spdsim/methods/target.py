@@ -13,7 +13,7 @@ from spdsim.machine import Duration, Machine, Message
 from spdsim.methods.durations import mean_s, of_rows
 from spdsim.methods.method import CannotBeHadError
 from spdsim.scenario import Scenario
-from spdsim.scenario.memory import device_bytes, fits, show_bytes
+from spdsim.scenario.memory import device_bytes, draft_bytes, fits, show_bytes
 from spdsim.scenario.model import Draft, Partition
 from spdsim.scenario.rows import rows_factor
 from spdsim.scenario.times import Roofline
@@ -55,8 +55,10 @@ class Target:
 
     @cached_property
     def device_bytes(self) -> int:
-        """What the fullest device holds."""
-        return max(device_bytes(self.scenario))
+        """What the fullest device holds, without the draft module that its scenario has."""
+        held = device_bytes(self.scenario)
+        held[0] -= draft_bytes(self.scenario) * (self.num_stages > 1)
+        return max(held)
 
     @cached_property
     def context_tokens(self) -> float:
@@ -154,7 +156,7 @@ def _recut(scenario: Scenario, partition: dict[str, object], num_devices: int) -
     devices = scenario.devices.model_copy(
         update={"workers": None, "count": num_devices, "per_node": _per_node(scenario, num_devices), "nodes": None}
     )
-    draft = Draft.model_validate(scenario.draft.model_dump() | {"placement": "stage_0", "anchors": 1})
+    draft = Draft.model_validate(scenario.draft.model_dump() | {"placement": "stage_0", "layers": 1, "anchors": 1})
     return scenario.model_copy(
         update={"partition": Partition.model_validate(written), "devices": devices, "draft": draft}
     )

@@ -117,7 +117,7 @@ def _worker_bytes(scenario: Scenario, layout: Layout, worker: int) -> dict[str, 
     shards = group_size(scenario) if layout.role(worker) == "stage" else 1
     match layout.role(worker):
         case "draft":
-            items = {"draft": _draft_bytes(scenario), "embedding": model.embedding_bytes}
+            items = {"draft": draft_bytes(scenario), "embedding": model.embedding_bytes}
         case "stage":
             stage, num_states = layout.stage_of(worker), states_kept(layout)
             held = (layer_bytes(scenario, layer, num_states) for layer in layers_of_stage(scenario, stage))
@@ -132,7 +132,8 @@ def _worker_bytes(scenario: Scenario, layout: Layout, worker: int) -> dict[str, 
     return items
 
 
-def _draft_bytes(scenario: Scenario) -> int:
+def draft_bytes(scenario: Scenario) -> int:
+    """Return what the draft module holds, bytes: its layers with their cache, its projections, its head."""
     model, draft = scenario.model, scenario.draft
     projections = sum(projection_params(scenario)) * model.dtype_bytes
     return draft.layers * layer_bytes(scenario, model.draft_layer) + projections + draft_head_bytes(scenario)

@@ -89,7 +89,9 @@ class OnePass(Part):
 class Ppsd(Part):
     """An early-exit head behind the first stage drafts the next token, in series with the stage (PPSD)."""
 
-    layers: Annotated[int, Field(strict=True, ge=0)] = Field(default=1, description="Layers of the head before its LM head.")
+    layers: Annotated[int, Field(strict=True, ge=0)] = Field(
+        default=1, description="Layers of the head before its LM head."
+    )
     step_s: Seconds | None = Field(default=None, description=f"Seconds of one draft; {_STEP}")
     acceptance: Accepted
 
@@ -126,7 +128,9 @@ class Rivals(Part):
     one_pass: OnePass | None = Field(default=None, description="A head that drafts all tokens of a round at once.")
     ppsd: Ppsd | None = Field(default=None, description="An early-exit head behind the first stage.")
     specpipe: SpecPipe | None = Field(default=None, description="A tree of drafts in the pipeline; needs draft_model.")
-    asynchronous: Asynchronous = Field(default=Asynchronous(), description="How draft model and target run side by side.")
+    asynchronous: Asynchronous = Field(
+        default=Asynchronous(), description="How draft model and target run side by side."
+    )
     ssd: Ssd | None = Field(default=None, description="Answers prepared for outcomes; needs draft_model.")
 
 
