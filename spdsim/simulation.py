@@ -21,10 +21,10 @@ def simulate(
     done, replications in all). Raises ScenarioError for a scenario that breaks a rule.
     """
     machine = machine_of(scenario) if machine is None else machine
-    trace = Trace(replace(_header(scenario, machine), plain_token_s=_plain_token_s(scenario, machine)))
+    trace = Trace(replace(header_of(scenario, machine), plain_token_s=plain_token_s(scenario, machine)))
     per_replication = scenario.workload.sequences
     replications = (
-        (_request(scenario, machine, first + i) for i in range(per_replication))
+        (request_of(scenario, machine, first + i) for i in range(per_replication))
         for first in range(0, scenario.replications * per_replication, per_replication)
     )
     for done in decode_all(machine, trace, replications, scenario.seed):
@@ -33,24 +33,25 @@ def simulate(
     return trace
 
 
-def _plain_token_s(scenario: Scenario, machine: Machine) -> float | None:
-    """Seconds of a token with one stage on one device, where hosts issue ahead of devices.
+def plain_token_s(scenario: Scenario, machine: Machine) -> float | None:
+    """Return seconds of a token with one stage on one device, where hosts issue ahead of devices.
 
-    Elsewhere plain decoding takes what the stages and the LM head take, which is in the trace itself.
+    Elsewhere plain decoding takes what the stages and the LM head take, which is in the trace itself: None.
     """
     num_tokens = output_tokens(scenario, 0)
     has_hosts = any(time.issue is not None for time in machine.tasks.values())
     if machine.layout.num_stages == 1 or not has_hosts or num_tokens < 2:
         return None
     plain = one_stage(scenario)
-    trace = Trace(_header(plain, alone := machine_of(plain)))
+    trace = Trace(header_of(plain, alone := machine_of(plain)))
     request = Request(0, num_tokens, Coins([True] * (num_tokens + 2)))
     assert list(decode_all(alone, trace, [[request]], scenario.seed))
     ended_s = [end_s for site, end_s in zip(trace.site, trace.end_s, strict=True) if trace.sites[site].op == "commit"]
     return (ended_s[-1] - ended_s[0]) / (num_tokens - 1)
 
 
-def _request(scenario: Scenario, machine: Machine, sequence: int) -> Request:
+def request_of(scenario: Scenario, machine: Machine, sequence: int) -> Request:
+    """Return the request of sequence `sequence` (from 0, over all replications): its length and its verdicts."""
     model = acceptance_of(scenario)
     recorded = max_tokens(model, sequence)
     num_tokens = output_tokens(scenario, sequence)
@@ -60,7 +61,8 @@ def _request(scenario: Scenario, machine: Machine, sequence: int) -> Request:
     return Request(sequence, num_tokens, coins)
 
 
-def _header(scenario: Scenario, machine: Machine) -> TraceHeader:
+def header_of(scenario: Scenario, machine: Machine) -> TraceHeader:
+    """Return the header of a trace of `scenario`, but for what plain decoding takes."""
     return TraceHeader(
         source="simulator", method="spd",
         num_stages=machine.layout.num_stages, verification_lag=machine.layout.verification_lag,

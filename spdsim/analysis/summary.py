@@ -11,7 +11,7 @@ from spdsim.analysis.estimates import mean_of, percentiles, ratio
 from spdsim.analysis.report import Baseline, CycleTimes, Estimate, Report, Sensitivity, Speedup, TimePerToken
 from spdsim.analysis.shares import worker_shares
 from spdsim.analysis.waterfall import waterfall
-from spdsim.trace import ONE_DEVICE, PLAIN_PIPELINE, Source, Trace, TraceHeader
+from spdsim.trace import ONE_DEVICE, Source, Trace, TraceHeader
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,27 +59,22 @@ def summarize(trace: Trace) -> Report:
 
 
 def _plain_times_s(run: Digest, header: TraceHeader) -> dict[str, "Floats"]:
-    """Seconds by sequence that plain decoding takes for the same tokens with the same durations, headline first.
-
-    In a plain pipeline a stage's host issues ahead while the others work, so that what its device does is added up.
-    """
+    """Seconds by sequence that plain decoding takes for the same tokens with the same durations, headline first."""
     if run.num_stages == 1:
         return {ONE_DEVICE: run.times_s}  # a pipeline of one stage is plain decoding
-    devices_s = run.stages_s + run.lm_head_s
-    known_s = header.plain_token_s
-    one_device = devices_s + run.issued_s if known_s is None else run.steps * known_s
-    times = {ONE_DEVICE: one_device, PLAIN_PIPELINE: devices_s + run.steps * run.hops.total_s}
+    times = run.plain.times_s(run.steps, header.plain_token_s)
     return {name: times[name] for name in sorted(times, key=lambda name: name != header.baseline)}
 
 
 def _stages_s(run: Digest, header: TraceHeader) -> float:
     """Seconds of all that plain decoding takes but for the LM head."""
-    devices_s = float(run.stages_s.sum())
+    plain = run.plain
+    devices_s = float(plain.stages_s.sum())
     if header.baseline != ONE_DEVICE:
         return devices_s
     if header.plain_token_s is None:
-        return devices_s + float(run.issued_s.sum())
-    return max(devices_s, float((run.steps * header.plain_token_s - run.lm_head_s).sum()))
+        return devices_s + float(plain.issued_s.sum())
+    return max(devices_s, float((run.steps * header.plain_token_s - plain.lm_head_s).sum()))
 
 
 def _time_per_token(run: Digest) -> TimePerToken:

@@ -17,6 +17,7 @@ from spdsim.cli.report import report
 from spdsim.cli.schedule import schedule
 from spdsim.cli.schema import schema
 from spdsim.cli.simulate import simulate
+from spdsim.cli.sweep import sweep
 from spdsim.cli.timeline import timeline
 from spdsim.cli.validate import validate
 
@@ -49,7 +50,7 @@ def spdsim(
     """
 
 
-for _command in (simulate, timeline, report, schedule, schema, init, calibrate, fit, validate, compare_traces):
+for _command in (simulate, sweep, timeline, report, schedule, schema, init, calibrate, fit, validate, compare_traces):
     app.command()(_command)
 
 for _name, _catalogue in (("gpus", gpus), ("links", links), ("models", models)):
