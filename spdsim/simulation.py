@@ -21,7 +21,7 @@ def simulate(
     done, replications in all). Raises ScenarioError for a scenario that breaks a rule.
     """
     machine = machine_of(scenario) if machine is None else machine
-    trace = Trace(replace(_header(scenario, machine), plain_token_s=_plain_token_s(scenario, machine)))
+    trace = Trace(replace(header_of(scenario, machine), plain_token_s=plain_token_s(scenario, machine)))
     return _run(scenario, machine, acceptance_of(scenario), trace, progress)
 
 
@@ -34,52 +34,41 @@ def simulate_method(
     Replications and progress are those of `simulate`.
     """
     header = replace(
-        _header(scenario, machine), method=key, baseline=ONE_DEVICE, plain_token_s=plain_token_s(scenario),
+        header_of(scenario, machine), method=key, baseline=ONE_DEVICE, plain_token_s=one_device_token_s(scenario),
         mean_acceptance=None,
     )  # fmt: skip
     return _run(scenario, machine, model, Trace(header), progress)
 
 
-def requests_of(scenario: Scenario, machine: Machine, model: Acceptance, replication: int) -> list[Request]:
-    """Return the sequences of one replication, whose drafts are accepted as `model` has it."""
-    count = scenario.workload.sequences
-    return [_request(scenario, machine, model, replication * count + i) for i in range(count)]
-
-
-def plain_token_s(scenario: Scenario) -> float | None:
+def one_device_token_s(scenario: Scenario) -> float | None:
     """Return mean seconds of a token of plain decoding on one device, sequence 0; None if it has one token only."""
     num_tokens = output_tokens(scenario, 0)
     if num_tokens < 2:
         return None
     plain = one_stage(scenario)
-    trace = Trace(_header(plain, alone := machine_of(plain)))
+    trace = Trace(header_of(plain, alone := machine_of(plain)))
     request = Request(0, num_tokens, Coins([True] * (num_tokens + 2)))
     assert list(decode_all(alone, trace, [[request]], scenario.seed))
     ended_s = [end_s for site, end_s in zip(trace.site, trace.end_s, strict=True) if trace.sites[site].op == "commit"]
     return (ended_s[-1] - ended_s[0]) / (num_tokens - 1)
 
 
-def _run(
-    scenario: Scenario, machine: Machine, model: Acceptance, trace: Trace, progress: Callable[[int, int], None] | None
-) -> Trace:
-    replications = (requests_of(scenario, machine, model, number) for number in range(scenario.replications))
-    for done in decode_all(machine, trace, replications, scenario.seed):
-        if progress is not None:
-            progress(done, scenario.replications)
-    return trace
+def plain_token_s(scenario: Scenario, machine: Machine) -> float | None:
+    """Return seconds of a token with one stage on one device, where hosts issue ahead of devices.
 
-
-def _plain_token_s(scenario: Scenario, machine: Machine) -> float | None:
-    """Seconds of a token with one stage on one device, where hosts issue ahead of devices.
-
-    Elsewhere plain decoding takes what the stages and the LM head take, which is in the trace itself.
+    Elsewhere plain decoding takes what the stages and the LM head take, which is in the trace itself: None.
     """
     has_hosts = any(time.issue is not None for time in machine.tasks.values())
     is_plain = machine.layout.num_stages == 1 and scenario.partition.tensor_parallel == 1
-    return None if is_plain or not has_hosts else plain_token_s(scenario)
+    return None if is_plain or not has_hosts else one_device_token_s(scenario)
 
 
-def _request(scenario: Scenario, machine: Machine, model: Acceptance, sequence: int) -> Request:
+def request_of(scenario: Scenario, machine: Machine, sequence: int, model: Acceptance | None = None) -> Request:
+    """Return the request of sequence `sequence` (from 0, over all replications): its length and its verdicts.
+
+    model: which drafts are accepted, if not as the scenario has it.
+    """
+    model = acceptance_of(scenario) if model is None else model
     recorded = max_tokens(model, sequence)
     num_tokens = output_tokens(scenario, sequence)
     num_tokens = num_tokens if recorded is None else min(num_tokens, recorded)
@@ -88,13 +77,8 @@ def _request(scenario: Scenario, machine: Machine, model: Acceptance, sequence: 
     return Request(sequence, num_tokens, coins)
 
 
-def _baseline(scenario: Scenario, machine: Machine) -> str:
-    """What the headline is over: stages on several devices are compared with themselves, one after another."""
-    is_one_device = machine.fits_one_device and scenario.partition.tensor_parallel == 1
-    return ONE_DEVICE if is_one_device else PLAIN_PIPELINE
-
-
-def _header(scenario: Scenario, machine: Machine) -> TraceHeader:
+def header_of(scenario: Scenario, machine: Machine) -> TraceHeader:
+    """Return the header of a trace of `scenario`, but for what plain decoding takes."""
     return TraceHeader(
         source="simulator", method="spd",
         num_stages=machine.layout.num_stages, verification_lag=machine.layout.verification_lag,
@@ -104,3 +88,23 @@ def _header(scenario: Scenario, machine: Machine) -> TraceHeader:
         mean_acceptance=mean_acceptance(acceptance_of(scenario), machine.layout.capacity),
         scenario=scenario_document(scenario),
     )  # fmt: skip
+
+
+def _baseline(scenario: Scenario, machine: Machine) -> str:
+    """What the headline is over: stages on several devices are compared with themselves, one after another."""
+    is_one_device = machine.fits_one_device and scenario.partition.tensor_parallel == 1
+    return ONE_DEVICE if is_one_device else PLAIN_PIPELINE
+
+
+def _run(
+    scenario: Scenario, machine: Machine, model: Acceptance, trace: Trace, progress: Callable[[int, int], None] | None
+) -> Trace:
+    count = scenario.workload.sequences
+    replications = (
+        (request_of(scenario, machine, number * count + i, model) for i in range(count))
+        for number in range(scenario.replications)
+    )
+    for done in decode_all(machine, trace, replications, scenario.seed):
+        if progress is not None:
+            progress(done, scenario.replications)
+    return trace

@@ -49,9 +49,12 @@ def spdsim_alone(*words: str | Path, cwd: Path | None = None, **changes: str) ->
 
 
 def told_to_stop(
-    package: str, words: Sequence[str], wish: signal.Signals, cwd: Path, after_s: float, **changes: str
-) -> Done:
+    package: str, words: Sequence[str], wish: signal.Signals, cwd: Path, after_s: float, until: Path | None = None,
+    **changes: str,
+) -> Done:  # fmt: skip
     """Run a command until it has reserved its files in `cwd`, an empty directory, and some time longer; then stop it.
+
+    until: a file to wait for, if not for any.
 
     A shell that runs something in the background lets it ignore Ctrl-C, and so all that it starts: not here.
     """
@@ -62,7 +65,7 @@ def told_to_stop(
     )  # fmt: skip
     try:
         deadline = time.monotonic() + 60.0
-        while not list(cwd.iterdir()) and time.monotonic() < deadline:
+        while not (list(cwd.iterdir()) if until is None else until.exists()) and time.monotonic() < deadline:
             time.sleep(0.05)
         time.sleep(after_s)
         if wish is signal.SIGINT:

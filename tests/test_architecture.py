@@ -16,7 +16,8 @@ SPDSIM_FLOORS = [
     {"scenario", "perfetto", "engine", "comparison"},
     {"timing"},
     {"simulation"},
-    {"prediction", "calibration"},
+    {"evaluation", "prediction", "calibration"},
+    {"sweeping"},
     {"fitting"},
     {"validation"},
     {"render"},
@@ -58,7 +59,11 @@ SPDSIM_HOMES = {
         "fitting",
         "comparison",
         "calibration",
+        "evaluation",
     },
+    "joblib": {"sweeping"},
+    "pyarrow": {"sweeping"},
+    "matplotlib": {"render"},
 }
 """The only places that may import a library; no other library is imported at all, nor does spdsim import executor."""
 

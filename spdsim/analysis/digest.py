@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spdsim.analysis.causality import Causality, causality
+from spdsim.analysis.causality import causality
 from spdsim.analysis.decoding import Decoding, decodings
-from spdsim.analysis.fate import USEFUL, fates
-from spdsim.analysis.hops import Hops, hops
+from spdsim.analysis.fate import fates
+from spdsim.analysis.hops import hops
+from spdsim.analysis.plain import PlainWork, plain_work
 from spdsim.analysis.shares import Ledger, spent_by_worker
 from spdsim.analysis.soundness import check_header, check_spans
 from spdsim.analysis.waterfall import CyclePath, cycle_path
@@ -30,17 +31,13 @@ _PIECE_SPANS = 400_000
 class Digest:
     """A trace, seen as sequences.
 
-    windows: the decode window of each. stages_s: useful time of all stages, by sequence; issued_s: what their hosts
-    issued longer than that. lm_head_s: time of the delivered verifications after y_1, shards added up, by sequence.
-    hops: from stage to stage. path: the critical paths, added up. spent: seconds by worker and by what they went into.
+    windows: the decode window of each. plain: what plain decoding does too. path: the critical paths, added up.
+    spent: seconds by worker and by what they went into.
     """
 
     num_stages: int
     windows: list[Decoding]
-    stages_s: "Floats"
-    issued_s: "Floats"
-    lm_head_s: "Floats"
-    hops: Hops
+    plain: PlainWork
     path: CyclePath
     spent: Ledger
 
@@ -95,10 +92,7 @@ def digest(trace: Trace) -> Digest:
     return Digest(
         trace.header.num_stages,
         [window for piece in pieces for window in piece.windows],
-        np.concatenate([piece.stages_s for piece in pieces]),
-        np.concatenate([piece.issued_s for piece in pieces]),
-        np.concatenate([piece.lm_head_s for piece in pieces]),
-        Hops.sum(piece.hops for piece in pieces),
+        PlainWork.sum(piece.plain for piece in pieces),
         CyclePath.sum(piece.path for piece in pieces),
         Ledger.sum(piece.spent for piece in pieces),
     )
@@ -123,13 +117,6 @@ def _digest_piece(piece: Trace, first_sequence: int) -> Digest:
     check_spans(piece, graph, fate, first_sequence)
     return Digest(
         piece.header.num_stages, windows,
-        _useful_s(graph, fate, "forward", len(windows)), _useful_s(graph, fate, "issue forward", len(windows)),
-        _useful_s(graph, fate, "verify", len(windows)) + _useful_s(graph, fate, "issue verify", len(windows)),
-        hops(graph, num_workers), cycle_path(graph, windows), spent_by_worker(graph, fate, windows, num_workers),
+        plain_work(graph, fate, hops(graph, num_workers), len(windows)),
+        cycle_path(graph, windows), spent_by_worker(graph, fate, windows, num_workers),
     )  # fmt: skip
-
-
-def _useful_s(graph: Causality, fate: "NDArray[np.uint8]", op: str, num_sequences: int) -> "Floats":
-    which = graph.of_op(op) & (fate == USEFUL) & (graph.cycle >= 0)
-    seconds = (graph.end_s - graph.start_s)[which]
-    return np.asarray(np.bincount(graph.sequence[which], weights=seconds, minlength=num_sequences), np.float64)

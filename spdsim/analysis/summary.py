@@ -74,10 +74,7 @@ def _waterfall(run: Digest, header: TraceHeader, plain_s: float) -> tuple[Waterf
 
 
 def _plain_times_s(run: Digest, header: TraceHeader) -> dict[str, "Floats"]:
-    """Seconds by sequence that plain decoding takes for the same tokens with the same durations, headline first.
-
-    In a plain pipeline a stage's host issues ahead while the others work, so that what its device does is added up.
-    """
+    """Seconds by sequence that plain decoding takes for the same tokens with the same durations, headline first."""
     known_s = header.plain_token_s
     if len(header.workers) < 2:
         # A pipeline of one stage is plain decoding, if not always on one device.
@@ -86,20 +83,19 @@ def _plain_times_s(run: Digest, header: TraceHeader) -> dict[str, "Floats"]:
         return {PLAIN_PIPELINE: run.times_s, ONE_DEVICE: run.steps * known_s}
     if header.method not in PIPELINED and known_s is not None:
         return {ONE_DEVICE: run.steps * known_s}
-    devices_s = run.stages_s + run.lm_head_s
-    one_device = devices_s + run.issued_s if known_s is None else run.steps * known_s
-    times = {ONE_DEVICE: one_device, PLAIN_PIPELINE: devices_s + run.steps * run.hops.total_s}
+    times = run.plain.times_s(run.steps, known_s)
     return {name: times[name] for name in sorted(times, key=lambda name: name != header.baseline)}
 
 
 def _stages_s(run: Digest, header: TraceHeader) -> float:
     """Seconds of all that plain decoding takes but for the LM head."""
-    devices_s = float(run.stages_s.sum())
+    plain = run.plain
+    devices_s = float(plain.stages_s.sum())
     if header.baseline != ONE_DEVICE:
         return devices_s
     if header.plain_token_s is None:
-        return devices_s + float(run.issued_s.sum())
-    return max(devices_s, float((run.steps * header.plain_token_s - run.lm_head_s).sum()))
+        return devices_s + float(plain.issued_s.sum())
+    return max(devices_s, float((run.steps * header.plain_token_s - plain.lm_head_s).sum()))
 
 
 def _time_per_token(run: Digest) -> TimePerToken:

@@ -28,7 +28,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """Methods with the least time per token first, and those that cannot be had. plain: the best that drafts nothing."""
+    """Methods, the least time per token first, and those that cannot be had. plain: the best that drafts nothing."""
 
     rows: tuple[Row, ...]
     missing: tuple[Missing, ...]
@@ -79,7 +79,7 @@ def compare(
 
 
 def _speedup(plain_s: Estimate | None, time_s: Estimate) -> Estimate:
-    """One time over the other; plain decoding has hardly any spread of its own, so that the interval is the method's."""
+    """One time over the other; plain decoding has hardly any spread, so that the interval is the method's."""
     if plain_s is None:
         return Estimate(float("nan"))
     low = None if time_s.high is None else plain_s.mean / time_s.high

@@ -1,4 +1,4 @@
-"""Where the answer changes: the acceptance at which SPD overtakes the next best, the latency at which it falls behind."""
+"""Where the answer changes: the acceptance at which SPD overtakes the next best, the latency that makes it lose."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

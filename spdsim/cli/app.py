@@ -18,6 +18,7 @@ from spdsim.cli.report import report
 from spdsim.cli.schedule import schedule
 from spdsim.cli.schema import schema
 from spdsim.cli.simulate import simulate
+from spdsim.cli.sweep import sweep
 from spdsim.cli.timeline import timeline
 from spdsim.cli.validate import validate
 
@@ -50,7 +51,11 @@ def spdsim(
     """
 
 
-for _command in (simulate, compare, timeline, report, schedule, schema, init, calibrate, fit, validate, compare_traces):
+_COMMANDS = (
+    simulate, compare, sweep, timeline, report, schedule, schema, init, calibrate, fit, validate, compare_traces,
+)  # fmt: skip
+
+for _command in _COMMANDS:
     app.command()(_command)
 
 for _name, _catalogue in (("gpus", gpus), ("links", links), ("models", models)):

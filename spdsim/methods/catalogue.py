@@ -12,7 +12,7 @@ from spdsim.scenario import Scenario
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A method's key, what it is in a few words, how it is put together for a scenario, and whether it drafts nothing."""
+    """A method's key, what it is in a few words, how it is put together, and whether it drafts nothing."""
 
     key: str
     name: str

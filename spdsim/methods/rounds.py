@@ -1,6 +1,6 @@
 """Draft-then-verify on a scenario's devices: the drafter on the first device, the target on all of them."""
 
-from spdsim.machine import Duration, Machine, Message, Worker
+from spdsim.machine import Duration, Machine, Message, Origin, Worker
 from spdsim.methods.drafters import MOST_DRAFTS, Drafter, accept_length
 from spdsim.methods.durations import NOTHING, mean_s
 from spdsim.methods.links import here
@@ -47,18 +47,19 @@ def machine_of_rounds(target: Target, drafter: Drafter, layout: rounds.Layout) -
         messages["hidden", stage, stage + 1] = hop
     messages["verdict", stages, 0] = _to_drafter(target, target.commit_s)
     messages["features", stages, 0] = _to_drafter(target, 0.0)
+    on = [worker.device for worker in base.workers if worker.role == "stage"]
     return Machine(
         layout=layout, schedule=rounds,
-        workers=(Worker(0, "draft", _device(base, 0)), *(Worker(s + 1, "stage", _device(base, s)) for s in range(stages))),
+        workers=(Worker(0, "draft", on[0]), *(Worker(stage + 1, "stage", on[stage]) for stage in range(stages))),
         devices=base.devices, sharing=base.sharing, tasks=tasks, links=base.links, messages=messages,
         prompt_tokens=base.prompt_tokens, nodes=base.nodes, fits_one_device=base.fits_one_device,
-        origins=base.origins, warnings=base.warnings,
+        origins=_of_others(base.origins), warnings=base.warnings,
     )  # fmt: skip
 
 
-def _device(base: Machine, stage: int) -> int:
-    stages = [worker.device for worker in base.workers if worker.role == "stage"]
-    return stages[stage]
+def _of_others(origins: tuple[Origin, ...]) -> tuple[Origin, ...]:
+    """What the target's figures rest on: SPD's acceptance is none of them."""
+    return tuple(origin for origin in origins if origin.what != "acceptance")
 
 
 def _to_drafter(target: Target, receive_s: float) -> Message:

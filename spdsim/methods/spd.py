@@ -1,4 +1,4 @@
-"""SPD on a scenario's devices: as the scenario has it, and its variants that a user could choose on the same devices."""
+"""SPD on a scenario's devices: as the scenario has it, and variants of it on the same devices."""
 
 from collections.abc import Mapping
 from math import ceil
@@ -21,7 +21,7 @@ def as_written(scenario: Scenario) -> Method:
 
 
 def colocated(scenario: Scenario) -> Method:
-    """Return SPD with a stage on every device, the draft module beside stage 0. Raises CannotBeHadError if it cannot be.
+    """Return SPD with a stage on every device, the draft module beside stage 0. Raises CannotBeHadError if that fails.
 
     Stage 0 gets fewer layers, so that its device, draft included, takes as long as the others.
     """

@@ -42,6 +42,9 @@ def _parts(
         yield _table(ranking, width, look)
         yield look.key((look.shades[0], _SPD, "SPD"), (look.shades[1], _OTHER, "other drafts"),
                        (look.shades[2], _PLAIN, "plain"))  # fmt: skip
+        yield Text("each: tokens per second for each device in use", look.style("dim"))
+        yield from _heading("How each is set up", look)
+        yield _setups(ranking, look)
     if changes:
         yield from _heading("Where the answer changes", look)
         yield from (Text(sentence(change, look)) for change in changes)
@@ -73,15 +76,14 @@ def _are_apart(first: Estimate, second: Estimate) -> bool:
 
 def _table(ranking: Ranking, width: int, look: Look) -> Table:
     table = Table(box=None, pad_edge=False, header_style=look.style("dim"))
-    table.add_column("method", overflow="fold", min_width=18)
+    table.add_column("method", no_wrap=True)
     table.add_column("tokens/s", justify="right", no_wrap=True)
     if width >= _NARROW:
         table.add_column("", no_wrap=True, width=_BAR_CELLS)
     table.add_column("time per token", justify="right", no_wrap=True)
     table.add_column("speedup", justify="right", no_wrap=True)
-    table.add_column("devices", justify="right")
-    table.add_column("fullest", justify="right", no_wrap=True)
-    table.add_column("tokens/s/device", justify="right")
+    table.add_column("devices", justify="right", no_wrap=True)
+    table.add_column("each", justify="right", no_wrap=True)
     top = max(row.figures.tokens_per_s.mean for row in ranking.rows)
     for row in ranking.rows:
         table.add_row(*_cells(row, top, width, look))
@@ -93,15 +95,23 @@ def _cells(row: Row, top: float, width: int, look: Look) -> Iterator[Text | str]
     is_spd = method.key.startswith("spd")
     style = _SPD if is_spd else _PLAIN if method.is_plain else _OTHER
     shade = look.shades[0 if is_spd else 2 if method.is_plain else 1]
-    yield Text(method.title, look.style("bold") if is_spd else "")
+    yield Text(method.key, look.style("bold") if is_spd else "")
     yield significant(figures.tokens_per_s.mean)
     if width >= _NARROW:
         yield look.bar((figures.tokens_per_s.mean / top,), (style,), shade, _BAR_CELLS)
     yield _with_half(figures.time_per_token_s, look)
     yield look.factor(row.speedup.mean)
     yield str(method.num_devices)
-    yield show_bytes(method.device_bytes)
     yield significant(row.tokens_per_s_per_device)
+
+
+def _setups(ranking: Ranking, look: Look) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold", style=look.style("dim"))
+    for row in ranking.rows:
+        table.add_row(row.method.key, f"{row.method.title}; at most {show_bytes(row.method.device_bytes)} on a device")
+    return table
 
 
 def _with_half(time_s: Estimate, look: Look) -> str:

@@ -30,6 +30,21 @@ def hint(path: KeyPath, data: Any) -> str:
     return f"known here: {', '.join(siblings)}" if siblings else "takes no keys"
 
 
+def unknown_hint(key: str) -> str | None:
+    """Return what may have been meant by a key that no scenario has, "partition.stagse"; None for one that some has.
+
+    What is below a key without keys of its own (an entry of a list, of a table) may be anything.
+    """
+    everywhere = set(_all_keys(Scenario))
+    words = key.split(".")
+    for length in range(1, len(words) + 1):
+        before, here = ".".join(words[: length - 1]), ".".join(words[:length])
+        if here not in everywhere:
+            is_leaf = before in everywhere and not any(known.startswith(f"{before}.") for known in everywhere)
+            return None if is_leaf else hint(tuple(words[:length]), {})
+    return None
+
+
 def _models_at(path: KeyPath, data: Any) -> list[type[BaseModel]]:
     models: list[type[BaseModel]] = [Scenario]
     for part in path:

@@ -19,11 +19,19 @@ def load_scenario(path: str | PathLike[str], overrides: Sequence[str] = ()) -> S
 
     Raises ScenarioError, one line: file and line (or the option), key, value and rule.
     """
+    return scenario_from(read_source(path, overrides))
+
+
+def read_source(path: str | PathLike[str], overrides: Sequence[str] = ()) -> Source:
+    """Return the data of a scenario's file with settings on top, for `scenario_from`; no rule is held against it yet.
+
+    Raises ScenarioError, one line, for a file that is no mapping in YAML, and for a setting that has no place.
+    """
     source = read_yaml(fspath(path))
     for setting in overrides:
         apply_override(source, setting)
     source.data.setdefault("name", Path(path).stem)
-    return scenario_from(source)
+    return source
 
 
 def scenario_from(source: Source) -> Scenario:

@@ -16,10 +16,8 @@ _CATALOGUED: tuple[KeyPath, ...] = (
 
 
 def apply_override(source: Source, setting: str) -> None:
-    """Set one key of a scenario's data; the value is read as YAML.
+    """Set one key of a scenario's data from "KEY=VALUE"; the value is read as YAML.
 
-    Below a catalogue's name (`devices.gpu.memory_bytes` where gpu is h100-sxm) the other figures stay.
-    A new kind drops the keys that only the old kind had. An acceptance that is changed is an assumption.
     Raises ScenarioError if the setting is not KEY=VALUE or its key leads into a plain value.
     """
     key, equals, text = setting.partition("=")
@@ -27,7 +25,16 @@ def apply_override(source: Source, setting: str) -> None:
     if not equals or not all(key.split(".")):
         raise ScenarioError(f"--set {setting}: must be KEY=VALUE, such as partition.stages=8")
     option = f"--set {key}"
-    value = parse_yaml(text, option).data
+    set_key(source, key, parse_yaml(text, option).data, option)
+
+
+def set_key(source: Source, key: str, value: Any, option: str) -> None:
+    """Set one key of a scenario's data, "partition.stages", as `option` asks for.
+
+    Below a catalogue's name (`devices.gpu.memory_bytes` where gpu is h100-sxm) the other figures stay.
+    A new kind drops the keys that only the old kind had. An acceptance that is changed is an assumption.
+    Raises ScenarioError if the key leads into a plain value.
+    """
     parent, path = _open(source, key.split("."), option)
     last = path[-1]
     is_new_kind = last == "kind" and isinstance(parent, dict) and parent.get("kind") != value

@@ -1,0 +1,152 @@
+"""What an evaluation needs of every sequence, and who makes it: a few numbers a sequence, no trace.
+
+A further way of simulating is another `Producer`, chosen in `producer_of`.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
+
+from spdsim.acceptance import Acceptance
+from spdsim.analysis.causality import causality
+from spdsim.analysis.decoding import decodings
+from spdsim.analysis.fate import USEFUL, fates
+from spdsim.analysis.hops import hops
+from spdsim.analysis.plain import PlainWork, plain_work
+from spdsim.engine import Request, decode_all
+from spdsim.machine import Machine
+from spdsim.scenario import Scenario
+from spdsim.simulation import header_of, request_of
+from spdsim.trace import Trace
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Ints = NDArray[np.int64]
+    Floats = NDArray[np.float64]
+
+Path = Literal["fast", "engine"]
+
+_PIECE_TOKENS = 16_384
+"""Tokens whose trace is held at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """Sequences as numbers, one entry each; what they mean is said in `spdsim.analysis.decoding`.
+
+    plain: what plain decoding does too.
+    """
+
+    prompt_at_s: "Floats"
+    begin_s: "Floats"
+    end_s: "Floats"
+    num_tokens: "Ints"
+    num_cycles: "Ints"
+    num_drafted: "Ints"
+    num_rejections: "Ints"
+    num_rejected: "Ints"
+    plain: PlainWork
+
+    def __len__(self) -> int:
+        """Return how many sequences there are."""
+        return len(self.num_tokens)
+
+    @classmethod
+    def join(cls, parts: "Iterable[Runs]") -> "Runs":
+        """Return the sequences of all parts, in their order."""
+        pieces = list(parts)
+        names = [field.name for field in fields(cls) if field.name != "plain"]
+        arrays = {name: np.concatenate([getattr(piece, name) for piece in pieces]) for name in names}
+        return cls(**arrays, plain=PlainWork.sum(piece.plain for piece in pieces))
+
+
+class Producer(Protocol):
+    """Simulates replications of one scenario.
+
+    A sequence is the same whatever is asked for together with it: its draws have its number for a key.
+    """
+
+    def runs(self, first: int, last: int) -> Runs:
+        """Return the sequences of replications `first` to `last` - 1; at least one."""
+
+
+def producer_of(scenario: Scenario, machine: Machine, model: Acceptance) -> tuple[Producer, Path, str]:
+    """Return who simulates `scenario` on a machine, on which path, and why not on the fast one."""
+    return EngineProducer(scenario, machine, model), "engine", ""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineProducer:
+    """Simulates with the engine, and reads the numbers off its traces, a piece at a time."""
+
+    scenario: Scenario
+    machine: Machine
+    model: Acceptance
+
+    def runs(self, first: int, last: int) -> Runs:
+        """Return the sequences of replications `first` to `last` - 1; at least one."""
+        return Runs.join(self._pieces(first, last))
+
+    def _pieces(self, first: int, last: int) -> Iterator[Runs]:
+        workload = self.scenario.workload
+        step = max(1, _PIECE_TOKENS // (workload.sequences * workload.max_new_tokens))
+        for begin in range(first, last, step):
+            yield self._piece(begin, min(last, begin + step))
+
+    def _piece(self, first: int, last: int) -> Runs:
+        per_replication = self.scenario.workload.sequences
+        trace = _decoded(
+            self.scenario, self.machine, self.model,
+            (range(r * per_replication, (r + 1) * per_replication) for r in range(first, last)),
+        )  # fmt: skip
+        graph = causality(trace)
+        windows = decodings(trace, graph, first * per_replication)
+
+        def floats(name: str) -> "Floats":
+            return np.array([getattr(window, name) for window in windows], np.float64)
+
+        def counts(name: str) -> "Ints":
+            return np.array([getattr(window, name) for window in windows], np.int64)
+
+        return Runs(
+            floats("prompt_at_s"), floats("begin_s"), floats("end_s"), counts("num_tokens"),
+            np.array([len(window.cycle_s) for window in windows], np.int64),
+            counts("num_drafted"), counts("num_rejections"), counts("num_rejected"),
+            plain_work(graph, fates(trace), hops(graph, len(self.machine.workers)), len(windows)),
+        )  # fmt: skip
+
+
+def reference_work(scenario: Scenario, machine: Machine, num_tokens: "Ints") -> PlainWork:
+    """Return what plain decoding would do for sequences of so many tokens, read off one sequence by the engine.
+
+    For producers without traces: durations that are constant give what the sequences' own traces would, and random
+    ones those of one sequence for all of them.
+    """
+    longest = int(num_tokens.max())
+    coins = request_of(scenario, machine, 0).coins
+    trace = Trace(header_of(scenario, machine))
+    assert list(decode_all(machine, trace, [[Request(0, longest, coins)]], scenario.seed))
+    graph, fate = causality(trace), fates(trace)
+    position = np.frombuffer(trace.position, np.int32)
+
+    def until(op: str, last: int) -> "Floats":
+        """Seconds of an op for tokens up to `last` of each sequence, counted from its end."""
+        which = graph.of_op(op) & (fate == USEFUL) & (graph.cycle >= 0)
+        seconds = (graph.end_s - graph.start_s)[which]
+        by_position = np.bincount(position[which], weights=seconds, minlength=longest)
+        return np.asarray(np.concatenate(([0.0], np.cumsum(by_position)))[num_tokens - last + 1], np.float64)
+
+    return PlainWork(
+        until("forward", 2), until("issue forward", 2), until("verify", 1) + until("issue verify", 1),
+        hops(graph, len(machine.workers)),
+    )  # fmt: skip
+
+
+def _decoded(scenario: Scenario, machine: Machine, model: Acceptance, replications: Iterable[Iterable[int]]) -> Trace:
+    trace = Trace(header_of(scenario, machine))
+    requests = ((request_of(scenario, machine, number, model) for number in numbers) for numbers in replications)
+    assert all(decode_all(machine, trace, requests, scenario.seed))
+    return trace
