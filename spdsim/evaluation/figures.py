@@ -39,7 +39,8 @@ class Evaluation:
 
     Estimates are over whole sequences, with 95 % intervals where there is enough to tell them. Where the expected
     number of rejections is known they are told for it, and not for those that happened to be simulated; so is
-    `tokens_per_cycle`, but not `measured_acceptance`. speedup: over the baseline of `spdsim simulate`. num_sequences: that were simulated.
+    `tokens_per_cycle`, but not `measured_acceptance`. speedup: over the baseline of `spdsim simulate`.
+    num_sequences: that were simulated.
     path: what simulated them. note: why that was not the fast path, or "".
     """
 
