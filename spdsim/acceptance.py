@@ -8,6 +8,7 @@ Knows nothing of time or devices.
 """
 
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -78,12 +79,13 @@ class Coins:
     """The verdicts of one sequence, by position.
 
     Either `fixed[position]` (position 0, y_1, is never drafted), or `uniform[position]` held against the
-    acceptance at the fill depth at which the draft was made.
+    acceptance at the fill depth at which the draft was made. key: (seed, sequence), for events that are no verdicts.
     """
 
     fixed: list[bool] | None
     uniform: list[float] | None = None
     p_by_depth: tuple[float, ...] = ()
+    key: tuple[int, int] = (0, 0)
 
     def accepts(self, position: int, fill_depth: int) -> bool:
         """Return the verdict on the draft for `position`, made with `fill_depth` (>= 1) tokens in flight."""
@@ -92,27 +94,33 @@ class Coins:
         assert self.uniform is not None
         return self.uniform[position] < self.p_by_depth[min(fill_depth, len(self.p_by_depth)) - 1]
 
+    def event(self, name: str, index: int) -> float:
+        """Return a uniform number of [0, 1) for what else happens at `index`, independent of all verdicts."""
+        told = f"{self.key[0]} {self.key[1]} {name} {index}".encode()
+        return (int.from_bytes(blake2b(told, digest_size=8).digest(), "big") >> 11) * 2.0**-53
+
 
 def toss(model: Acceptance, seed: int, sequence: int, num_tokens: int) -> Coins:
     """Return the coins of positions 0 to num_tokens - 1 of one sequence (of as many as a record has, and then True)."""
+    key = (seed, sequence)
     if isinstance(model, Replay):
         record = model.accepted[sequence % len(model.accepted)][: num_tokens - 1]
-        return Coins([True, *record, *[True] * (num_tokens - 1 - len(record))])
+        return Coins([True, *record, *[True] * (num_tokens - 1 - len(record))], key=key)
     uniform = _uniform(seed, sequence, _COINS, num_tokens)
     match model:
         case Bernoulli(p):
-            return Coins((uniform < p).tolist())
+            return Coins((uniform < p).tolist(), key=key)
         case ByFillDepth(p):
-            return Coins(None, uniform.tolist(), p)
+            return Coins(None, uniform.tolist(), p, key)
         case Markov():
-            return Coins((uniform < _markov_p(model, seed, sequence, num_tokens)).tolist())
+            return Coins((uniform < _markov_p(model, seed, sequence, num_tokens)).tolist(), key=key)
         case BetaPerSequence(p, concentration):
             skill = (
                 _generator(seed, sequence, _SKILL).beta(p * concentration, (1.0 - p) * concentration)
                 if 0 < p < 1
                 else p
             )
-            return Coins((uniform < skill).tolist())
+            return Coins((uniform < skill).tolist(), key=key)
 
 
 def max_tokens(model: Acceptance, sequence: int) -> int | None:

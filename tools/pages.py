@@ -5,6 +5,7 @@ What a block does is said by its language (CONTRIBUTING.md describes it for auth
     console   `$ command` lines are run; what follows each must be its output; a line `...` stands for any lines
     sh        every line is run and must succeed; a `make` line must name a target
     python    is run; the blocks of a page share their names
+    output    must be what the last python block printed
     yaml      a profile; a scenario; or a fragment of one, whose sections replace those of scenarios/tutorial.yaml;
               a first line `# name.yaml` writes the block to that file for the blocks that follow
     json      must be strict JSON
@@ -37,6 +38,7 @@ COLUMNS = 80
 
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FILE_NAME = re.compile(r"# (\S+\.yaml)\n")
+_PRINTED = "__printed__"
 
 
 def all_pages() -> list[Path]:
@@ -64,8 +66,11 @@ def _run(language: str, body: str, names: dict[str, Any]) -> str:
                 for line in body.splitlines():
                     _command(line)
             case "python":
-                with redirect_stdout(StringIO()):
+                with redirect_stdout(StringIO()) as printed:
                     exec(compile(body, "<documentation>", "exec"), names)
+                names[_PRINTED] = printed.getvalue()
+            case "output":
+                body = names[_PRINTED]
             case "yaml":
                 _scenario(body)
             case "json":

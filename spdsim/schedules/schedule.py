@@ -48,6 +48,8 @@ class State(Protocol):
     """
 
     @property
+    def layout(self) -> Any: ...
+    @property
     def cycle(self) -> int: ...
     @property
     def oldest(self) -> int: ...
@@ -69,6 +71,10 @@ class Coins(Protocol):
 
     def accepts(self, position: int, fill_depth: int) -> bool:
         """Return the verdict on the draft for `position`, the `fill_depth`-th (from 1) of those made in a row."""
+        ...
+
+    def event(self, name: str, index: int) -> float:
+        """Return a number of [0, 1) for whatever else a schedule leaves to chance; the same for the same arguments."""
         ...
 
 
