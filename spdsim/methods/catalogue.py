@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from spdsim.errors import InputError
-from spdsim.methods import drafters, plain, rounds, spd
+from spdsim.methods import drafters, overlapped, pipelined, plain, rounds, spd
 from spdsim.methods.method import CannotBeHadError, Method, Missing
 from spdsim.scenario import Scenario
 
@@ -36,6 +36,11 @@ METHODS = (
         "one_pass", "a head drafts all at once (Medusa, MTP, P-EAGLE, DFlash)",
         lambda s: rounds.drafted_in_rounds(s, "one_pass", "one-pass drafts", drafters.one_pass(s)),
     ),
+    Entry("ppsd", "an early exit behind the first stage drafts (PPSD)", pipelined.early_exit),
+    Entry("specpipe", "a draft model grows a tree in the pipeline (PipeDec, SpecPipe)", pipelined.tree_in_pipeline),
+    Entry("asynchronous", "draft model and target side by side (PEARL, AMUSD)", overlapped.side_by_side),
+    Entry("ssd", "answers prepared while the target verifies (SSD)", overlapped.prepared_answers),
+    Entry("dsi", "replicas of the target verify in parallel (DSI)", overlapped.replicated),
     Entry("spd", "SPD as in the scenario", spd.as_written),
     Entry("spd_colocated", "SPD, draft module beside stage 0", spd.colocated),
     Entry("spd_sharded", "SPD, LM head sharded", spd.sharded),

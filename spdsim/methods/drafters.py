@@ -1,17 +1,17 @@
 """What drafts in the methods that draft in rounds: a small model, a head token by token, a head all at once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from spdsim import theory
 from spdsim.acceptance import Acceptance, Bernoulli, ByFillDepth
 from spdsim.distributions import Constant
-from spdsim.machine import Duration, Origin
-from spdsim.methods.durations import NOTHING, in_series, of_rows
+from spdsim.machine import Duration, Issue, Origin
+from spdsim.methods.durations import NOTHING, in_series, of_rows, scaled
 from spdsim.methods.method import CannotBeHadError
-from spdsim.methods.target import target_on
+from spdsim.methods.target import Target, target_on
 from spdsim.scenario import Scenario
 from spdsim.scenario.memory import draft_head_bytes, projection_params
-from spdsim.scenario.placement import layout_of
+from spdsim.scenario.placement import layers_of_stages, layout_of
 from spdsim.scenario.rivals import Accepted, DraftTokens, accepted_model
 from spdsim.scenario.rows import rows_factor
 from spdsim.scenario.times import ProfileTimes, Roofline
@@ -134,6 +134,24 @@ def _head(scenario: Scenario, layers: int, step_s: float | None) -> tuple[Durati
     model = scenario.model
     held = layers * model.draft_layer.weight_bytes + sum(projection_params(cut)) * model.dtype_bytes
     return Duration(step.at_depth(1), step.per_context_token_s, issue=step.issue), prefill, held + draft_head_bytes(cut)
+
+
+def exit_head(scenario: Scenario, target: Target) -> tuple[Duration, int]:
+    """Return the step and the bytes of an early exit: some layers of the target's shape, then the whole LM head."""
+    written = scenario.rivals.ppsd
+    assert written is not None
+    model = scenario.model
+    num_bytes = written.layers * model.draft_layer.weight_bytes + model.head_bytes
+    if written.step_s is not None:
+        return Duration(Constant(written.step_s)), num_bytes
+    stages = layers_of_stages(target.scenario)
+    layers = scaled(target.forwards()[0], written.layers / stages[0])
+    return in_series(layers, replace(target.verify(), issue=_unread(target.verify().issue))), num_bytes
+
+
+def _unread(issue: Issue | None) -> Issue | None:
+    """A draft's result stays on the device: the host does not wait for it."""
+    return None if issue is None else replace(issue, is_read=False)
 
 
 def _origins(name: str, accepted: Accepted, step_s: float | None) -> tuple[Origin, ...]:

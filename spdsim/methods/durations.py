@@ -28,6 +28,14 @@ def of_rows(one: Duration, factor: float) -> Duration:
     return replace(one, base=distributions.scaled(one.base, factor), by_fill_depth=None)
 
 
+def scaled(one: Duration, factor: float) -> Duration:
+    """Return the duration of a part of a task, or of several like it; what the host issues is shared out too."""
+    issue = one.issue
+    if issue is not None:
+        issue = replace(issue, lead_s=issue.lead_s * factor, total_s=issue.total_s * factor)
+    return Duration(distributions.scaled(one.base, factor), one.per_context_token_s * factor, issue=issue)
+
+
 def mean_s(duration: Duration, context_tokens: float) -> float:
     """Return the mean seconds on the device at a context of so many tokens."""
     return distributions.mean_s(duration.base) + duration.per_context_token_s * context_tokens

@@ -1,11 +1,11 @@
 """Draft-then-verify on a scenario's devices: the drafter on the first device, the target on all of them."""
 
-from spdsim.machine import Duration, Machine, Message, Origin, Worker
+from spdsim.machine import Duration, Machine, Message, Worker
 from spdsim.methods.drafters import MOST_DRAFTS, Drafter, accept_length
 from spdsim.methods.durations import NOTHING, mean_s
 from spdsim.methods.links import here
 from spdsim.methods.method import Method
-from spdsim.methods.target import Target, best_target
+from spdsim.methods.target import Target, best_target, others
 from spdsim.scenario import Scenario
 from spdsim.schedules import rounds
 from spdsim.schedules.ops import Payload, Task
@@ -53,13 +53,8 @@ def machine_of_rounds(target: Target, drafter: Drafter, layout: rounds.Layout) -
         workers=(Worker(0, "draft", on[0]), *(Worker(stage + 1, "stage", on[stage]) for stage in range(stages))),
         devices=base.devices, sharing=base.sharing, tasks=tasks, links=base.links, messages=messages,
         prompt_tokens=base.prompt_tokens, nodes=base.nodes, fits_one_device=base.fits_one_device,
-        origins=_of_others(base.origins), warnings=base.warnings,
+        origins=others(base.origins), warnings=base.warnings,
     )  # fmt: skip
-
-
-def _of_others(origins: tuple[Origin, ...]) -> tuple[Origin, ...]:
-    """What the target's figures rest on: SPD's acceptance is none of them."""
-    return tuple(origin for origin in origins if origin.what != "acceptance")
 
 
 def _to_drafter(target: Target, receive_s: float) -> Message:

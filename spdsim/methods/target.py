@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Literal
 
 from spdsim.errors import ScenarioError
-from spdsim.machine import Duration, Machine, Message
+from spdsim.machine import Duration, Machine, Message, Origin
 from spdsim.methods.durations import mean_s, of_rows
 from spdsim.methods.method import CannotBeHadError
 from spdsim.scenario import Scenario
@@ -120,14 +120,17 @@ class Target:
         return several.fixed_s / one.fixed_s, several.head_s / one.head_s
 
 
-def target_on(scenario: Scenario, spread: Spread, num_devices: int) -> Target:
-    """Return the target over the first `num_devices` devices. Raises CannotBeHadError if that is not possible."""
+def target_on(scenario: Scenario, spread: Spread, num_devices: int, *, is_drafter_apart: bool = False) -> Target:
+    """Return the target over `num_devices` devices. Raises CannotBeHadError if that is not possible.
+
+    is_drafter_apart: with a pipeline, worker 0 is on a device of its own, before those of the stages.
+    """
     partition: dict[str, object] = {"stages": 1, "layers": "even", "verification_lag": 0, "tensor_parallel": 1}
     if spread == "tensor_parallel":
         partition["tensor_parallel"] = num_devices
     elif spread == "pipeline":
         partition |= {"stages": num_devices, "lm_head": "last_stage"}
-    return _checked(_recut(scenario, partition, num_devices), spread, num_devices)
+    return _checked(_recut(scenario, partition, num_devices, is_drafter_apart), spread, num_devices)
 
 
 def targets(scenario: Scenario, num_devices: int) -> Iterator[Target]:
@@ -151,15 +154,21 @@ def best_target(scenario: Scenario, num_devices: int) -> Target:
     return min(found, key=lambda target: target.step_s())
 
 
-def _recut(scenario: Scenario, partition: dict[str, object], num_devices: int) -> Scenario:
-    written = scenario.partition.model_dump() | partition
+def _recut(scenario: Scenario, partition: dict[str, object], num_stages: int, is_drafter_apart: bool) -> Scenario:
+    written, num_devices = scenario.partition.model_dump() | partition, num_stages + is_drafter_apart
+    placement = "own_device" if is_drafter_apart else "stage_0"
     devices = scenario.devices.model_copy(
         update={"workers": None, "count": num_devices, "per_node": _per_node(scenario, num_devices), "nodes": None}
     )
-    draft = Draft.model_validate(scenario.draft.model_dump() | {"placement": "stage_0", "layers": 1, "anchors": 1})
+    draft = Draft.model_validate(scenario.draft.model_dump() | {"placement": placement, "layers": 1, "anchors": 1})
     return scenario.model_copy(
         update={"partition": Partition.model_validate(written), "devices": devices, "draft": draft}
     )
+
+
+def others(origins: tuple[Origin, ...]) -> tuple[Origin, ...]:
+    """Return what the target's figures rest on: SPD's acceptance is none of them."""
+    return tuple(origin for origin in origins if origin.what != "acceptance")
 
 
 def _per_node(scenario: Scenario, num_devices: int) -> int | None:

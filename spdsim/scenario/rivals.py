@@ -106,7 +106,6 @@ class SpecPipe(Part):
 class Asynchronous(Part):
     """Draft model and target run side by side (PEARL, AMUSD, PipeSpec with two models, SwiftSpec)."""
 
-    free_run: bool = Field(default=False, description="The draft model never waits for a window to be verified.")
     pre_verify: bool = Field(
         default=True, description="After a rejection the target verifies the first draft while the others are made."
     )

@@ -1,0 +1,196 @@
+"""Methods in which a small model on a device of its own drafts while the target verifies."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from spdsim.acceptance import Bernoulli
+from spdsim.evaluation import evaluate_method
+from spdsim.machine import Duration, Link, Machine, Message, Origin, Worker
+from spdsim.methods.drafters import MOST_DRAFTS, Drafter, accept_length, draft_model
+from spdsim.methods.durations import NOTHING, mean_s, scaled
+from spdsim.methods.links import across, tokens_bytes
+from spdsim.methods.method import CannotBeHadError, Method
+from spdsim.methods.target import Target, best_target, others, targets
+from spdsim.scenario import Scenario
+from spdsim.schedules import asynchronous, dsi, prepared
+from spdsim.schedules.ops import Payload, Task
+from spdsim.schedules.schedule import Layout, Schedule
+
+_SEQUENCES = 4
+"""Sequences in which windows are tried."""
+
+
+def side_by_side(scenario: Scenario) -> Method:
+    """Return asynchronous drafting with windows as long as a verification, or as long as the scenario says.
+
+    Raises CannotBeHadError without a draft model or a device for it.
+    """
+    drafter, target = draft_model(scenario), _beside_drafter(scenario)
+    pre_verify, wanted = scenario.rivals.asynchronous.pre_verify, drafter.draft_tokens
+
+    def machine_of(window: int) -> Machine:
+        layout = asynchronous.Layout(window, pre_verify, target.num_stages)
+        return _with_drafter(scenario, target, drafter, asynchronous, layout, rows=window + 1, drafts=window)
+
+    window = _best_window(scenario, drafter, machine_of) if wanted == "best" else wanted
+    machine = machine_of(window)
+    how = "" if pre_verify else ", without looking ahead"
+    return _method(
+        scenario, "asynchronous", f"side by side: windows of {_drafts(window)} by {drafter.words}{how}", target,
+        drafter, machine, None,
+    )  # fmt: skip
+
+
+def prepared_answers(scenario: Scenario) -> Method:
+    """Return SSD. Raises CannotBeHadError without a draft model, a device for it or a hit rate."""
+    written = scenario.rivals.ssd
+    drafter = draft_model(scenario)
+    if written is None:
+        raise CannotBeHadError("no hit rate: give rivals.ssd.hit_rate")
+    target, wanted = _beside_drafter(scenario), drafter.draft_tokens
+    tried = range(1, MOST_DRAFTS + 1) if wanted == "best" else range(wanted, wanted + 1)
+    draft_s = mean_s(drafter.step, target.context_tokens)
+
+    def law_s(tokens: int) -> float:
+        """Seconds per token (arXiv:2603.03251, with the target's step in seconds and a backup by the same model)."""
+        step_s, hit = max(target.step_s(tokens + 1), tokens * draft_s), written.hit_rate
+        return (step_s + (1.0 - hit) * tokens * draft_s) / accept_length(drafter.acceptance, tokens)
+
+    tokens = min(tried, key=law_s)
+    layout = prepared.Layout(tokens, written.hit_rate, tokens, num_stages=target.num_stages)
+    machine = _with_drafter(scenario, target, drafter, prepared, layout, rows=tokens + 1, drafts=tokens)
+    title = f"prepared answers: {_drafts(tokens)} by {drafter.words}, hit rate {written.hit_rate:g}"
+    return _method(scenario, "ssd", title, target, drafter, machine, law_s(tokens))
+
+
+def replicated(scenario: Scenario) -> Method:
+    """Return DSI on as many replicas as decode soonest. Raises CannotBeHadError without a draft model, or for too few
+    devices for two replicas and it."""
+    drafter = draft_model(scenario)
+    draft_s = mean_s(drafter.step, 0.0)
+    p = drafter.acceptance.p if isinstance(drafter.acceptance, Bernoulli) else None
+    if p is None:
+        raise CannotBeHadError("its law knows one acceptance for all drafts: give it as constant or accept_length")
+    found: list[tuple[float, Target, int]] = []
+    for target in targets(scenario, scenario.devices.count - 1):
+        replicas = (scenario.devices.count - 1) // target.num_devices
+        if target.num_stages == 1 and replicas >= 2:
+            cycle_s = max(draft_s, target.step_s() / replicas)
+            found.append(((p + (1.0 - p) * replicas) * cycle_s, target, replicas))
+    if not found:
+        raise CannotBeHadError(f"{scenario.devices.count} devices do not hold two replicas of the target and a drafter")
+    _, target, replicas = min(found, key=lambda each: each[0])
+    return _method(
+        scenario, "dsi", f"replicas: {replicas} targets verify in parallel, {drafter.words} never stops", target,
+        drafter, _machine_of_replicas(scenario, target, drafter, replicas), None, replicas,
+    )  # fmt: skip
+
+
+def _best_window(scenario: Scenario, drafter: Drafter, machine_of: Callable[[int], Machine]) -> int:
+    """The window with the least time per token in a few sequences, the same for all: no closed form is known here."""
+    few = scenario.model_copy(update={"replications": max(1, _SEQUENCES // scenario.workload.sequences)})
+    return min(
+        range(1, MOST_DRAFTS + 1),
+        key=lambda window: evaluate_method(few, machine_of(window), drafter.acceptance).time_per_token_s.mean,
+    )
+
+
+def _beside_drafter(scenario: Scenario) -> Target:
+    """The target on all devices but the drafter's."""
+    if scenario.devices.count < 2:
+        raise CannotBeHadError("the drafter needs a device of its own: 2 devices or more")
+    return best_target(scenario, scenario.devices.count - 1)
+
+
+def _method(
+    scenario: Scenario, key: str, title: str, target: Target, drafter: Drafter, machine: Machine, law_s: float | None,
+    replicas: int = 1,
+) -> Method:  # fmt: skip
+    return Method(
+        key, f"{title}, target {target.words}", machine, drafter.acceptance, replicas * target.num_devices + 1,
+        max(target.device_bytes, drafter.num_bytes), law_s, origins=(*drafter.origins, *_own_origins(scenario, key)),
+    )  # fmt: skip
+
+
+def _own_origins(scenario: Scenario, key: str) -> tuple[Origin, ...]:
+    written = scenario.rivals.ssd
+    if key != "ssd" or written is None:
+        return ()
+    return (Origin("rivals.ssd hit_rate", written.origin, written.source),)
+
+
+def _with_drafter(
+    scenario: Scenario, target: Target, drafter: Drafter, schedule: Schedule, layout: Layout, *, rows: int, drafts: int
+) -> Machine:
+    """The target's machine with a drafter on a device after its own; worker 0 drafts, i + 1 is stage i."""
+    base, stages = target.machine, target.num_stages
+    tasks: dict[tuple[int, Task], Duration] = {
+        (0, "draft"): drafter.step, (0, "prefill"): drafter.prefill, (0, "commit"): NOTHING,
+        (stages, "verify"): target.verify(rows),
+    }  # fmt: skip
+    forwards = target.forwards(rows)
+    for stage in range(stages):
+        tasks[stage + 1, "forward"], tasks[stage + 1, "prefill"] = forwards[stage], target.prefills[stage]
+    links = list(base.links)
+    messages: dict[tuple[Payload, int, int], Message] = {
+        ("hidden", stage, stage + 1): hop for stage, hop in enumerate(target.hops, start=1)
+    }
+    for to in {1, stages}:
+        messages["draft", 0, to] = _over(scenario, links, "draft", f"drafter to stage {to - 1}", tokens_bytes(drafts))
+    for to in range(stages):
+        name = f"stage {stages - 1} to {'drafter' if to == 0 else f'stage {to - 1}'}"
+        told = target.commit_s if to == 0 else 0.0
+        messages["verdict", stages, to] = _over(scenario, links, "verdict", name, tokens_bytes(drafts), told)
+    on = [worker.device for worker in base.workers if worker.role == "stage"]
+    own = len(base.devices)
+    return replace(
+        base, layout=layout, schedule=schedule,
+        workers=(Worker(0, "draft", own), *(Worker(stage + 1, "stage", on[stage]) for stage in range(stages))),
+        devices=(*base.devices, f"{scenario.devices.gpu.name} {own}"),
+        nodes=(*(base.nodes or (0,) * own), 0), tasks=tasks, links=tuple(links), messages=messages,
+        origins=others(base.origins),
+    )  # fmt: skip
+
+
+def _machine_of_replicas(scenario: Scenario, target: Target, drafter: Drafter, replicas: int) -> Machine:
+    """Worker 0 drafts, i + 1 is replica i; a pass is cut into as many slices as there are replicas."""
+    base = target.machine
+    forward = scaled(target.forwards()[0], 1.0 / replicas)
+    tasks: dict[tuple[int, Task], Duration] = {
+        (0, "draft"): drafter.step, (0, "prefill"): drafter.prefill, (0, "commit"): NOTHING,
+    }  # fmt: skip
+    links: list[Link] = []
+    messages: dict[tuple[Payload, int, int], Message] = {}
+    for worker in range(1, replicas + 1):
+        tasks[worker, "forward"], tasks[worker, "verify"] = forward, target.verify()
+        tasks[worker, "prefill"], tasks[worker, "rollback"] = target.prefills[0], NOTHING
+        messages["draft", 0, worker] = _over(
+            scenario, links, "draft", f"drafter to replica {worker - 1}", tokens_bytes(1)
+        )
+        for to in range(replicas + 1):
+            if to != worker:
+                name = f"replica {worker - 1} to {'drafter' if to == 0 else f'replica {to - 1}'}"
+                told = target.commit_s if to == 0 else 0.0
+                messages["verdict", worker, to] = _over(scenario, links, "verdict", name, tokens_bytes(1), told)
+    name = scenario.devices.gpu.name
+    each = target.num_devices
+    first = range(0, replicas * each, each)
+    devices = tuple(f"{name} {at}" if each == 1 else f"{name} {at}-{at + each - 1}" for at in first)
+    return replace(
+        base, layout=dsi.Layout(replicas), schedule=dsi,
+        workers=(Worker(0, "draft", replicas), *(Worker(i + 1, "stage", i) for i in range(replicas))),
+        devices=(*devices, f"{name} {replicas * each}"), nodes=(0,) * (replicas + 1),
+        tasks=tasks, links=tuple(links), messages=messages, origins=others(base.origins),
+    )  # fmt: skip
+
+
+def _over(
+    scenario: Scenario, links: list[Link], payload: Payload, name: str, num_bytes: int, receive_s: float = 0.0
+) -> Message:
+    """A message over a link of its own, which is added to `links`."""
+    links.append(Link(name))
+    return across(scenario, payload, len(links) - 1, num_bytes, receive_s=receive_s)
+
+
+def _drafts(count: int) -> str:
+    return f"{count} draft{'' if count == 1 else 's'}"
