@@ -80,11 +80,14 @@ def producer_of(scenario: Scenario, machine: Machine, model: Acceptance) -> tupl
 
 @dataclass(frozen=True, slots=True)
 class EngineProducer:
-    """Simulates with the engine, and reads the numbers off its traces, a piece at a time."""
+    """Simulates with the engine, and reads the numbers off its traces, a piece at a time.
+
+    model: which drafts are accepted, if not as the scenario has it.
+    """
 
     scenario: Scenario
     machine: Machine
-    model: Acceptance
+    model: Acceptance | None = None
 
     def runs(self, first: int, last: int) -> Runs:
         """Return the sequences of replications `first` to `last` - 1; at least one."""
@@ -145,7 +148,9 @@ def reference_work(scenario: Scenario, machine: Machine, num_tokens: "Ints") -> 
     )  # fmt: skip
 
 
-def _decoded(scenario: Scenario, machine: Machine, model: Acceptance, replications: Iterable[Iterable[int]]) -> Trace:
+def _decoded(
+    scenario: Scenario, machine: Machine, model: Acceptance | None, replications: Iterable[Iterable[int]]
+) -> Trace:
     trace = Trace(header_of(scenario, machine))
     requests = ((request_of(scenario, machine, number, model) for number in numbers) for numbers in replications)
     assert all(decode_all(machine, trace, requests, scenario.seed))
