@@ -64,6 +64,28 @@ def accept_length_by_position(acceptances: Sequence[float], draft_tokens: int) -
     return tokens
 
 
+def asynchronous_token_s(acceptance: float, window: int, round_s: float) -> float:
+    """Return seconds per token of two parties side by side that look ahead: (1 - p) M (1 + p / (1 - p^L)).
+
+    round_s: M, the longer of a window of L drafts and of a verification. At p = 1 it is M / L. By the renewal at each
+    rejection: after it the first draft is verified in the round in which it is made, and the rest of its window later.
+    """
+    if acceptance >= 1.0:
+        return round_s / window
+    return (1.0 - acceptance) * round_s * (1.0 + acceptance / (1.0 - acceptance**window))
+
+
+def replicas_token_s(acceptance: float, lookahead: int, num_replicas: int, cycle_s: float) -> float:
+    """Return seconds per token with k replicas of the target: (1 - p) c (k + p / (1 - p^L)), and c / L at p = 1.
+
+    cycle_s: c, the longer of L drafts and of the k-th part of a pass. With L = 1 and c = t_d it is the bound of
+    arXiv:2405.14105, t_d p + t_t (1 - p).
+    """
+    if acceptance >= 1.0:
+        return cycle_s / lookahead
+    return (1.0 - acceptance) * cycle_s * (num_replicas + acceptance / (1.0 - acceptance**lookahead))
+
+
 def acceptance_of_accept_length(tokens: float, draft_tokens: int) -> float:
     """Return the acceptance at which rounds of `draft_tokens` drafts bring so many tokens each, by bisection.
 

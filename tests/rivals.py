@@ -25,7 +25,7 @@ SCHEDULES: tuple[tuple[Schedule, Layout], ...] = (
     (plain_tensor, plain_tensor.Layout(3)),
     *((rounds, rounds.Layout(*options)) for options in ((1,), (3,), (2, True), (2, False, True, 3), (3, True, True))),
     *((ppsd, ppsd.Layout(n)) for n in (2, 3, 4)),
-    *((dsi, dsi.Layout(n)) for n in (2, 3, 4)),
+    *((dsi, dsi.Layout(*options)) for options in ((2,), (3,), (2, 3), (3, 2))),
     *(
         (asynchronous, asynchronous.Layout(*options))
         for options in ((1,), (3,), (1, False), (2, False, 2), (2, True, 3))

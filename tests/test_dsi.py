@@ -6,75 +6,91 @@ from itertools import product
 import pytest
 
 from spdsim import theory
-from spdsim.schedules import dsi
+from spdsim.acceptance import Bernoulli
+from spdsim.schedules import asynchronous, dsi
+from spdsim.schedules.dsi import Layout
 from spdsim.schedules.grid import Script
-from tests.rivals import decode_s, machine, num_cycles, scripts
+from tests.rivals import decode_s, machine, num_cycles, run, scripts
 
 DRAFT_S = 1.0
+SIZES = [(2, 1), (3, 1), (5, 1), (2, 2), (2, 3), (3, 2)]
 
 
-def by_threads(letters: str, target_s: float, replicas: int) -> float:
+def strings(length: int) -> list[str]:
+    """All that can happen to `length` drafts."""
+    return ["".join(letters) for letters in product("AR", repeat=length)]
+
+
+def cycles_of(letters: str, replicas: int, lookahead: int) -> int:
+    """Count cycles by hand: verdict i after a rejection is that of pass ceil((i - 1) / L), which takes k cycles."""
+    return sum(replicas + -(-(len(run) - 1) // lookahead) for run in letters.replace("R", "R ").split())
+
+
+def by_threads(letters: str, target_s: float, replicas: int, lookahead: int = 1) -> float:
     """Return the seconds of DSI with threads that start, are killed and end whenever they do.
 
-    The drafter runs on; as soon as a token is there a pass begins that gives the verdict on the next one; a rejection
-    kills every pass of a token that is younger, and the drafter, which begins again from the corrected token.
+    The drafter runs on; a pass begins with the first token, and whenever there are as many drafts more as the
+    lookahead, and gives the verdicts up to the draft after them; a rejection kills all passes of younger tokens and the
+    drafter, which begins again from the corrected token, as does a pass over it.
     """
-    now_s, newest, verified, epoch = 0.0, 0, 0, 0
-    events = [(DRAFT_S, 1, "drafted", 1, 0), (target_s, 0, "verdict", 1, 0)]
-    running = {1}
+    now_s, base, newest, verified, epoch, running = 0.0, 0, 0, 0, 0, 1
+    # Time, kind (a verdict comes before a draft of the same time), the last position of it, epoch.
+    events = [(target_s, 0, 1, epoch), (DRAFT_S, 1, 1, epoch)]
     while verified < len(letters):
-        now_s, _, kind, position, born = heapq.heappop(events)
-        if kind == "verdict" and (position not in running or born != epoch):
+        now_s, kind, last, born = heapq.heappop(events)
+        if born != epoch:
             continue
-        if kind == "drafted":
-            if born != epoch:
-                continue
-            newest = position
-        else:
-            running.discard(position)
-            verified = position
-            if letters[position - 1] == "A" and newest >= position:
-                continue
-            # The target's token is there: all that was built on the draft is killed.
-            newest, epoch = position, epoch + 1
-            running.clear()
-        running.add(newest + 1)
-        assert len(running) <= replicas
-        heapq.heappush(events, (now_s + target_s, 0, "verdict", newest + 1, epoch))
-        heapq.heappush(events, (now_s + DRAFT_S, 1, "drafted", newest + 1, epoch))
+        if kind == 1:
+            newest = last
+            heapq.heappush(events, (now_s + DRAFT_S, 1, newest + 1, epoch))
+            if (newest - base) % lookahead == 0:
+                running += 1
+                # A pass that ends at this very moment makes room.
+                assert running <= replicas + 1
+                heapq.heappush(events, (now_s + target_s, 0, newest + 1, epoch))
+            continue
+        running -= 1
+        while verified < min(last, len(letters)) and letters[verified] == "A":
+            verified += 1
+        if verified < min(last, len(letters)):
+            verified += 1
+            base = newest = verified
+            epoch, running = epoch + 1, 1
+            heapq.heappush(events, (now_s + target_s, 0, base + 1, epoch))
+            heapq.heappush(events, (now_s + DRAFT_S, 1, base + 1, epoch))
     return now_s
 
 
-@pytest.mark.parametrize("replicas", [2, 3, 5])
-def test_cycles_are_those_of_a_pipeline_of_replicas_for_every_verdict_string(replicas: int) -> None:
-    """A rejected draft costs a whole pass, which is as many cycles as there are replicas; an accepted one costs one."""
+@pytest.mark.parametrize(("replicas", "lookahead"), SIZES)
+def test_cycles_are_those_counted_by_hand_for_every_verdict_string(replicas: int, lookahead: int) -> None:
+    """A rejection costs the cycles of a whole pass; what follows it comes a lookahead a cycle."""
     for length in range(8):
-        for script in scripts(length):
-            verdicts = [script.accepts(position, 1) for position in range(1, length + 1)]
-            cycles = theory.cycles(length + 1, verdicts[:-1].count(False), replicas)
-            assert num_cycles(dsi, dsi.Layout(replicas), script) == cycles
+        for letters in strings(length):
+            cycles = num_cycles(dsi, Layout(replicas, lookahead), Script(letters))
+            assert cycles == cycles_of(letters, replicas, lookahead)
+            if lookahead == 1:
+                assert cycles == theory.cycles(length + 1, letters[:-1].count("R"), replicas)
 
 
-@pytest.mark.parametrize("replicas", [2, 3, 4])
-def test_time_is_that_of_free_threads_for_every_verdict_string(replicas: int) -> None:
-    """Exactly, where a pass takes as many drafts as there are replicas."""
-    one = machine(dsi, dsi.Layout(replicas), forward=DRAFT_S, draft=DRAFT_S)
-    for length in range(1, 7):
-        for letters in map("".join, product("AR", repeat=length)):
-            assert decode_s(one, Script(letters)) == by_threads(letters, replicas * DRAFT_S, replicas), letters
+@pytest.mark.parametrize(("replicas", "lookahead"), SIZES)
+def test_time_is_that_of_free_threads_for_every_verdict_string(replicas: int, lookahead: int) -> None:
+    """Exactly, where a pass takes as many drafts as there are replicas, times the lookahead."""
+    one = machine(dsi, Layout(replicas, lookahead), forward=lookahead * DRAFT_S, draft=DRAFT_S)
+    for letters in strings(6):
+        threads_s = by_threads(letters, replicas * lookahead * DRAFT_S, replicas, lookahead)
+        assert decode_s(one, Script(letters)) == threads_s, letters
 
 
 @pytest.mark.parametrize("acceptance", [0.0, 0.3, 0.9, 1.0])
 @pytest.mark.parametrize("replicas", [2, 4])
 def test_the_expected_time_is_the_bound_of_the_paper(acceptance: float, replicas: int) -> None:
     """E[time] <= t_d p (N - 1) + t_t ((1 - p)(N - 1) + 1) (arXiv:2405.14105), N tokens after the first here."""
-    layout, num_decoded = dsi.Layout(replicas), 6
-    target_s = replicas * DRAFT_S
+    num_decoded, target_s = 6, replicas * DRAFT_S
     expected_s = 0.0
-    for letters in map("".join, product("AR", repeat=num_decoded)):
+    for letters in strings(num_decoded):
         accepted = letters.count("A")
         chance = acceptance**accepted * (1.0 - acceptance) ** (num_decoded - accepted)
-        expected_s += chance * num_cycles(dsi, layout, Script(letters)) * DRAFT_S
+        expected_s += chance * num_cycles(dsi, Layout(replicas), Script(letters)) * DRAFT_S
     p, others = acceptance, num_decoded - 1
     assert expected_s == pytest.approx(DRAFT_S * p * others + target_s * ((1.0 - p) * others + 1.0))
 
@@ -85,15 +101,35 @@ def test_a_pass_of_no_whole_number_of_drafts_is_slower_than_threads_by_less_than
 ) -> None:
     """The drafter finishes what it has begun, so a pass counts as the next whole number of drafts at most."""
     replicas = 3 if target_s > 2.0 else 2
-    one = machine(dsi, dsi.Layout(replicas), forward=target_s / replicas, draft=DRAFT_S)
-    for letters in map("".join, product("AR", repeat=6)):
-        free_s = by_threads(letters, target_s, replicas)
-        lost_s = decode_s(one, Script(letters)) - free_s
+    one = machine(dsi, Layout(replicas), forward=target_s / replicas, draft=DRAFT_S)
+    for letters in strings(6):
+        lost_s = decode_s(one, Script(letters)) - by_threads(letters, target_s, replicas)
         assert -1e-9 <= lost_s < (letters.count("R") + 1) * (replicas * DRAFT_S - target_s) + 1e-9
 
 
 def test_with_fewer_replicas_than_drafts_in_a_pass_the_drafter_waits_for_them() -> None:
-    """Two replicas give two tokens a pass at most, however fast the drafter is."""
-    one = machine(dsi, dsi.Layout(2), forward=1.0, draft=0.125)
+    """Two replicas give two lookaheads of tokens a pass at most, however fast the drafter is."""
+    one = machine(dsi, Layout(2, 2), forward=1.0, draft=0.125)
     for script in scripts(5):
-        assert decode_s(one, script) == num_cycles(dsi, dsi.Layout(2), script) * 1.0
+        assert decode_s(one, script) == num_cycles(dsi, Layout(2, 2), script) * 1.0
+
+
+@pytest.mark.parametrize("lookahead", [1, 3])
+def test_the_long_run_is_the_closed_form(lookahead: int) -> None:
+    """(1 - p) M (k + p / (1 - p^L)) a token, M = max(L t_d, t_t / k): that of one party, with k rounds for one."""
+    k = 2
+    one = machine(dsi, Layout(k, lookahead), forward=2.0, draft=DRAFT_S)
+    report = run(one, 3000, Bernoulli(0.8))
+    p = report.measured_acceptance
+    assert report.time_per_token_s is not None and p is not None
+    assert p == pytest.approx(0.8, abs=0.03)
+    law_s = (1.0 - p) * max(lookahead * DRAFT_S, 2.0) * (k + p / (1.0 - p**lookahead))
+    assert report.time_per_token_s.mean == pytest.approx(law_s, rel=0.01)
+
+
+def test_replicas_make_up_for_what_a_window_gives_away() -> None:
+    """One target verifies a window at a time; with k of them, and windows k times shorter, nothing comes later."""
+    for letters in strings(8):
+        alone = 6 * num_cycles(asynchronous, asynchronous.Layout(6), Script(letters))
+        for replicas in (2, 3):
+            assert 6 // replicas * num_cycles(dsi, Layout(replicas, 6 // replicas), Script(letters)) <= alone

@@ -59,7 +59,9 @@ def test_every_method_gives_a_sound_trace_and_uses_no_more_than_there_is(key: st
     assert evaluated.time_per_token_s.mean == pytest.approx(found.time_per_token_s.mean, rel=0.02)
 
 
-@pytest.mark.parametrize("key", ["tensor_parallel", "plain_pipeline", "draft_then_verify", "eagle", "one_pass", "ssd"])
+@pytest.mark.parametrize(
+    "key", ["tensor_parallel", "plain_pipeline", "draft_then_verify", "eagle", "one_pass", "asynchronous", "ssd", "dsi"]
+)
 def test_a_method_with_a_closed_form_takes_what_it_says(key: str) -> None:
     """Within the interval of the simulation, and a half per cent for hosts and for the ends of the sequences."""
     each = method(key)

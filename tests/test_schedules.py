@@ -125,6 +125,24 @@ def test_time_scales_with_its_unit_and_grows_with_every_part_of_it(schedule: Sch
         assert decode_s(machine(schedule, layout, 0.0625, **{**TIMES_S, task: time_s}), script) >= base_s
 
 
+@EVERY_SCHEDULE
+def test_every_stage_rolls_back_after_a_rejection_and_only_then(schedule: Schedule, layout: Layout) -> None:
+    """First of all, to the corrected token; who drafts, or is no stage, does not."""
+    for script in scripts(5):
+        was_rejected = False
+        for state, _ in states(schedule, layout, script):
+            ops = programs(schedule, state)
+            for worker, program in enumerate(ops):
+                rolled = [op for op in program if isinstance(op, Compute) and op.task == "rollback"]
+                is_due = was_rejected and layout.role(worker) == "stage"
+                assert rolled == ([Compute("rollback", state.oldest)] if is_due else [])
+                assert not rolled or program[0] == rolled[0]
+            commits = [op for op in ops[0] if isinstance(op, Compute) and op.task == "commit"]
+            # Some schedules say with a commit what it was; the others leave it to the judge.
+            verdicts = (script.accepts(op.position, 1) if layout.tells_verdicts else op.accepted for op in commits)
+            was_rejected = state.cycle >= 0 and False in verdicts
+
+
 @each_of(pair for pair in SCHEDULES if pair[0] in (rounds, ppsd, dsi, asynchronous) and not is_one_pass(pair[1]))
 def test_drafts_are_useful_if_accepted_and_wasted_after_a_rejection(schedule: Schedule, layout: Layout) -> None:
     """As many useful drafts as commits of accepted ones; all that a rejection flushed wasted; the tail abandoned."""
@@ -183,6 +201,7 @@ def _outcomes(schedule: Schedule) -> Any:
         (rounds.Layout, (1, False, False, 0), "num_stages is 0: must be at least 1"),
         (ppsd.Layout, (1,), "num_stages is 1: must be at least 2"),
         (dsi.Layout, (1,), "num_replicas is 1: must be at least 2"),
+        (dsi.Layout, (2, 0), "lookahead is 0: must be at least 1"),
         (asynchronous.Layout, (0,), "window is 0: must be at least 1"),
         (asynchronous.Layout, (1, True, 0), "num_stages is 0: must be at least 1"),
         (prepared.Layout, (0, 0.5, 1), "draft_tokens is 0: must be at least 1"),
@@ -207,6 +226,7 @@ def test_an_impossible_layout_is_refused_in_one_line(make: Any, options: tuple[A
         ("one-pass", rounds, rounds.Layout(3, one_pass=True, num_stages=2), Script("AAAARAARRAAAAAAAAA")),
         ("ppsd", ppsd, ppsd.Layout(4), Script("AARAA")),
         ("dsi", dsi, dsi.Layout(3), Script("AARARA")),
+        ("dsi-lookahead", dsi, dsi.Layout(2, lookahead=2), Script("AAAAARAAAA")),
         ("asynchronous", asynchronous, asynchronous.Layout(3), Script("AAAAARRAAAAAAAAA")),
         ("post-verify", asynchronous, asynchronous.Layout(3, False, 2), Script("AAAAARRAAAAAA")),
         ("prepared", prepared, prepared.Layout(3, 0.5, 2), Script("AAAARAARAAAAAAAAAAA", "YYNYNY")),

@@ -1,12 +1,12 @@
 """What drafts in the methods that draft in rounds: a small model, a head token by token, a head all at once."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from spdsim import theory
 from spdsim.acceptance import Acceptance, Bernoulli, ByFillDepth
 from spdsim.distributions import Constant
-from spdsim.machine import Duration, Issue, Origin
-from spdsim.methods.durations import NOTHING, in_series, of_rows, scaled
+from spdsim.machine import Duration, Origin
+from spdsim.methods.durations import NOTHING, in_series, of_rows, scaled, unread
 from spdsim.methods.method import CannotBeHadError
 from spdsim.methods.target import Target, target_on
 from spdsim.scenario import Scenario
@@ -146,12 +146,7 @@ def exit_head(scenario: Scenario, target: Target) -> tuple[Duration, int]:
         return Duration(Constant(written.step_s)), num_bytes
     stages = layers_of_stages(target.scenario)
     layers = scaled(target.forwards()[0], written.layers / stages[0])
-    return in_series(layers, replace(target.verify(), issue=_unread(target.verify().issue))), num_bytes
-
-
-def _unread(issue: Issue | None) -> Issue | None:
-    """A draft's result stays on the device: the host does not wait for it."""
-    return None if issue is None else replace(issue, is_read=False)
+    return in_series(layers, unread(target.verify())), num_bytes
 
 
 def _origins(name: str, accepted: Accepted, step_s: float | None) -> tuple[Origin, ...]:

@@ -36,6 +36,11 @@ def scaled(one: Duration, factor: float) -> Duration:
     return Duration(distributions.scaled(one.base, factor), one.per_context_token_s * factor, issue=issue)
 
 
+def unread(one: Duration) -> Duration:
+    """Return the duration of a task whose result stays on the device: the host does not wait for it."""
+    return one if one.issue is None else replace(one, issue=replace(one.issue, is_read=False))
+
+
 def mean_s(duration: Duration, context_tokens: float) -> float:
     """Return the mean seconds on the device at a context of so many tokens."""
     return distributions.mean_s(duration.base) + duration.per_context_token_s * context_tokens

@@ -1,44 +1,45 @@
 """Methods in which a small model on a device of its own drafts while the target verifies."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
+from spdsim import theory
 from spdsim.acceptance import Bernoulli
-from spdsim.evaluation import evaluate_method
 from spdsim.machine import Duration, Link, Machine, Message, Origin, Worker
 from spdsim.methods.drafters import MOST_DRAFTS, Drafter, accept_length, draft_model
-from spdsim.methods.durations import NOTHING, mean_s, scaled
+from spdsim.methods.durations import NOTHING, in_series, mean_s, scaled, unread
 from spdsim.methods.links import across, tokens_bytes
 from spdsim.methods.method import CannotBeHadError, Method
 from spdsim.methods.target import Target, best_target, others, targets
 from spdsim.scenario import Scenario
+from spdsim.scenario.rivals import DraftTokens
 from spdsim.schedules import asynchronous, dsi, prepared
 from spdsim.schedules.ops import Payload, Task
 from spdsim.schedules.schedule import Layout, Schedule
 
-_SEQUENCES = 4
-"""Sequences in which windows are tried."""
-
 
 def side_by_side(scenario: Scenario) -> Method:
-    """Return asynchronous drafting with windows as long as a verification, or as long as the scenario says.
+    """Return asynchronous drafting, with windows that are best by its law, or as the scenario says.
 
     Raises CannotBeHadError without a draft model or a device for it.
     """
     drafter, target = draft_model(scenario), _beside_drafter(scenario)
     pre_verify, wanted = scenario.rivals.asynchronous.pre_verify, drafter.draft_tokens
+    p, draft_s = _constant(drafter), mean_s(drafter.step, target.context_tokens)
 
-    def machine_of(window: int) -> Machine:
-        layout = asynchronous.Layout(window, pre_verify, target.num_stages)
-        return _with_drafter(scenario, target, drafter, asynchronous, layout, rows=window + 1, drafts=window)
+    def law_s(window: int) -> float:
+        """Seconds per token by the closed form, with the drafts of a window and the target's pass side by side."""
+        drafts_s, pass_s = window * draft_s, target.step_s(window)
+        together_s = theory.asynchronous_token_s(p, window, max(drafts_s, pass_s))
+        if pre_verify or p >= 1.0:
+            return together_s
+        return (1.0 - p) * (drafts_s + max(drafts_s, pass_s) / (1.0 - p**window))
 
-    window = _best_window(scenario, drafter, machine_of) if wanted == "best" else wanted
-    machine = machine_of(window)
+    window = min(_tried(wanted), key=law_s)
+    layout = asynchronous.Layout(window, pre_verify, target.num_stages)
+    machine = _with_drafter(scenario, target, drafter, asynchronous, layout, rows=window, drafts=window)
     how = "" if pre_verify else ", without looking ahead"
-    return _method(
-        scenario, "asynchronous", f"side by side: windows of {_drafts(window)} by {drafter.words}{how}", target,
-        drafter, machine, None,
-    )  # fmt: skip
+    title = f"side by side: windows of {_drafts(window)} by {drafter.words}{how}"
+    return _method(scenario, "asynchronous", title, target, drafter, machine, law_s(window))
 
 
 def prepared_answers(scenario: Scenario) -> Method:
@@ -47,8 +48,7 @@ def prepared_answers(scenario: Scenario) -> Method:
     drafter = draft_model(scenario)
     if written is None:
         raise CannotBeHadError("no hit rate: give rivals.ssd.hit_rate")
-    target, wanted = _beside_drafter(scenario), drafter.draft_tokens
-    tried = range(1, MOST_DRAFTS + 1) if wanted == "best" else range(wanted, wanted + 1)
+    target = _beside_drafter(scenario)
     draft_s = mean_s(drafter.step, target.context_tokens)
 
     def law_s(tokens: int) -> float:
@@ -56,7 +56,7 @@ def prepared_answers(scenario: Scenario) -> Method:
         step_s, hit = max(target.step_s(tokens + 1), tokens * draft_s), written.hit_rate
         return (step_s + (1.0 - hit) * tokens * draft_s) / accept_length(drafter.acceptance, tokens)
 
-    tokens = min(tried, key=law_s)
+    tokens = min(_tried(drafter.draft_tokens), key=law_s)
     layout = prepared.Layout(tokens, written.hit_rate, tokens, num_stages=target.num_stages)
     machine = _with_drafter(scenario, target, drafter, prepared, layout, rows=tokens + 1, drafts=tokens)
     title = f"prepared answers: {_drafts(tokens)} by {drafter.words}, hit rate {written.hit_rate:g}"
@@ -64,35 +64,37 @@ def prepared_answers(scenario: Scenario) -> Method:
 
 
 def replicated(scenario: Scenario) -> Method:
-    """Return DSI on as many replicas as decode soonest. Raises CannotBeHadError without a draft model, or for too few
-    devices for two replicas and it."""
+    """Return DSI with the replicas and the lookahead that decode soonest by its law.
+
+    Raises CannotBeHadError without a draft model, or for too few devices for two replicas and it.
+    """
     drafter = draft_model(scenario)
-    draft_s = mean_s(drafter.step, 0.0)
-    p = drafter.acceptance.p if isinstance(drafter.acceptance, Bernoulli) else None
-    if p is None:
-        raise CannotBeHadError("its law knows one acceptance for all drafts: give it as constant or accept_length")
-    found: list[tuple[float, Target, int]] = []
+    p, found = _constant(drafter), list[tuple[float, int, int, Target]]()
     for target in targets(scenario, scenario.devices.count - 1):
         replicas = (scenario.devices.count - 1) // target.num_devices
-        if target.num_stages == 1 and replicas >= 2:
-            cycle_s = max(draft_s, target.step_s() / replicas)
-            found.append(((p + (1.0 - p) * replicas) * cycle_s, target, replicas))
+        if target.num_stages > 1 or replicas < 2:
+            continue
+        draft_s = mean_s(drafter.step, target.context_tokens)
+        for lookahead in _tried(drafter.draft_tokens):
+            cycle_s = max(lookahead * draft_s, target.step_s(lookahead) / replicas)
+            found.append((theory.replicas_token_s(p, lookahead, replicas, cycle_s), lookahead, replicas, target))
     if not found:
         raise CannotBeHadError(f"{scenario.devices.count} devices do not hold two replicas of the target and a drafter")
-    _, target, replicas = min(found, key=lambda each: each[0])
-    return _method(
-        scenario, "dsi", f"replicas: {replicas} targets verify in parallel, {drafter.words} never stops", target,
-        drafter, _machine_of_replicas(scenario, target, drafter, replicas), None, replicas,
-    )  # fmt: skip
+    law_s, lookahead, replicas, target = min(found, key=lambda each: each[:3])
+    title = f"replicas: {replicas} targets verify {_drafts(lookahead)} at a time, {drafter.words} never stops"
+    machine = _machine_of_replicas(scenario, target, drafter, dsi.Layout(replicas, lookahead))
+    return _method(scenario, "dsi", title, target, drafter, machine, law_s, replicas)
 
 
-def _best_window(scenario: Scenario, drafter: Drafter, machine_of: Callable[[int], Machine]) -> int:
-    """The window with the least time per token in a few sequences, the same for all: no closed form is known here."""
-    few = scenario.model_copy(update={"replications": max(1, _SEQUENCES // scenario.workload.sequences)})
-    return min(
-        range(1, MOST_DRAFTS + 1),
-        key=lambda window: evaluate_method(few, machine_of(window), drafter.acceptance).time_per_token_s.mean,
-    )
+def _constant(drafter: Drafter) -> float:
+    """The one acceptance of all drafts. Raises CannotBeHadError where it falls from one draft to the next."""
+    if not isinstance(drafter.acceptance, Bernoulli):
+        raise CannotBeHadError("its law knows one acceptance for all drafts: give it as constant or accept_length")
+    return drafter.acceptance.p
+
+
+def _tried(wanted: DraftTokens) -> range:
+    return range(1, MOST_DRAFTS + 1) if wanted == "best" else range(wanted, wanted + 1)
 
 
 def _beside_drafter(scenario: Scenario) -> Target:
@@ -131,6 +133,7 @@ def _with_drafter(
     forwards = target.forwards(rows)
     for stage in range(stages):
         tasks[stage + 1, "forward"], tasks[stage + 1, "prefill"] = forwards[stage], target.prefills[stage]
+        tasks[stage + 1, "rollback"] = target.rollbacks[stage]
     links = list(base.links)
     messages: dict[tuple[Payload, int, int], Message] = {
         ("hidden", stage, stage + 1): hop for stage, hop in enumerate(target.hops, start=1)
@@ -152,32 +155,37 @@ def _with_drafter(
     )  # fmt: skip
 
 
-def _machine_of_replicas(scenario: Scenario, target: Target, drafter: Drafter, replicas: int) -> Machine:
-    """Worker 0 drafts, i + 1 is replica i; a pass is cut into as many slices as there are replicas."""
-    base = target.machine
-    forward = scaled(target.forwards()[0], 1.0 / replicas)
+def _machine_of_replicas(scenario: Scenario, target: Target, drafter: Drafter, layout: dsi.Layout) -> Machine:
+    """Worker 0 drafts, i + 1 is replica i; a pass is cut into as many slices as there are replicas, LM head included.
+
+    In every cycle some pass ends: were the LM head a task of its own, all would wait for it every time.
+    """
+    base, replicas = target.machine, layout.num_replicas
+    rows = layout.lookahead
+    slice_ = scaled(in_series(target.forwards(rows)[0], unread(target.verify(rows))), 1.0 / replicas)
     tasks: dict[tuple[int, Task], Duration] = {
         (0, "draft"): drafter.step, (0, "prefill"): drafter.prefill, (0, "commit"): NOTHING,
     }  # fmt: skip
     links: list[Link] = []
     messages: dict[tuple[Payload, int, int], Message] = {}
     for worker in range(1, replicas + 1):
-        tasks[worker, "forward"], tasks[worker, "verify"] = forward, target.verify()
-        tasks[worker, "prefill"], tasks[worker, "rollback"] = target.prefills[0], NOTHING
+        tasks[worker, "forward"], tasks[worker, "verify"] = slice_, NOTHING
+        tasks[worker, "prefill"] = in_series(target.prefills[0], unread(target.verify()))
+        tasks[worker, "rollback"] = target.rollbacks[0]
         messages["draft", 0, worker] = _over(
-            scenario, links, "draft", f"drafter to replica {worker - 1}", tokens_bytes(1)
+            scenario, links, "draft", f"drafter to replica {worker - 1}", tokens_bytes(rows)
         )
         for to in range(replicas + 1):
             if to != worker:
                 name = f"replica {worker - 1} to {'drafter' if to == 0 else f'replica {to - 1}'}"
                 told = target.commit_s if to == 0 else 0.0
-                messages["verdict", worker, to] = _over(scenario, links, "verdict", name, tokens_bytes(1), told)
+                messages["verdict", worker, to] = _over(scenario, links, "verdict", name, tokens_bytes(rows), told)
     name = scenario.devices.gpu.name
     each = target.num_devices
     first = range(0, replicas * each, each)
     devices = tuple(f"{name} {at}" if each == 1 else f"{name} {at}-{at + each - 1}" for at in first)
     return replace(
-        base, layout=dsi.Layout(replicas), schedule=dsi,
+        base, layout=layout, schedule=dsi,
         workers=(Worker(0, "draft", replicas), *(Worker(i + 1, "stage", i) for i in range(replicas))),
         devices=(*devices, f"{name} {replicas * each}"), nodes=(0,) * (replicas + 1),
         tasks=tasks, links=tuple(links), messages=messages, origins=others(base.origins),

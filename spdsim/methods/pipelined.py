@@ -31,7 +31,7 @@ def early_exit(scenario: Scenario) -> Method:
     }  # fmt: skip
     for stage in range(stages):
         tasks[stage, "forward"], tasks[stage, "prefill"] = forwards[stage], prefills[stage]
-        tasks[stage, "rollback"] = base.tasks[stage + 1, "rollback"]
+        tasks[stage, "rollback"] = target.rollbacks[stage]
     verdict = base.messages["verdict", stages, 0]
     messages: dict[tuple[Payload, int, int], Message] = {
         ("hidden", stage, stage + 1): hop for stage, hop in enumerate(target.hops)

@@ -42,6 +42,7 @@ def machine_of_rounds(target: Target, drafter: Drafter, layout: rounds.Layout) -
     }  # fmt: skip
     for stage in range(stages):
         tasks[stage + 1, "forward"], tasks[stage + 1, "prefill"] = forwards[stage], target.prefills[stage]
+        tasks[stage + 1, "rollback"] = target.rollbacks[stage]
     messages: dict[tuple[Payload, int, int], Message] = {("draft", 0, 1): here()}
     for stage, hop in enumerate(target.hops, start=1):
         messages["hidden", stage, stage + 1] = hop

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+from spdsim.distributions import Constant
 from spdsim.errors import ScenarioError
 from spdsim.machine import Duration, Machine, Message, Origin
 from spdsim.methods.durations import mean_s, of_rows
@@ -15,10 +16,12 @@ from spdsim.methods.method import CannotBeHadError
 from spdsim.scenario import Scenario
 from spdsim.scenario.memory import device_bytes, draft_bytes, fits, show_bytes
 from spdsim.scenario.model import Draft, Partition
+from spdsim.scenario.placement import layout_of
 from spdsim.scenario.rows import rows_factor
 from spdsim.scenario.times import Roofline
 from spdsim.timing import machine_of
 from spdsim.timing.plain import decode_times
+from spdsim.timing.profile import profile_duration
 
 Spread = Literal["one_device", "tensor_parallel", "pipeline"]
 
@@ -81,6 +84,18 @@ class Target:
     def prefills(self) -> tuple[Duration, ...]:
         """The duration of each stage's prefill."""
         return tuple(self.machine.tasks[self.first + stage, "prefill"] for stage in range(self.num_stages))
+
+    @property
+    def rollbacks(self) -> tuple[Duration, ...]:
+        """The duration of each stage's rollback."""
+        timing, scenario = self.scenario.timing, self.scenario
+        if isinstance(timing, Roofline):
+            return (Duration(Constant(timing.rollback_s)),) * self.num_stages
+        layout, first = layout_of(scenario), self.first
+        return tuple(
+            profile_duration(scenario, layout, timing.profile, first + stage, "rollback")
+            for stage in range(self.num_stages)
+        )
 
     @property
     def commit_s(self) -> float:

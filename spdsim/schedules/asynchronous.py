@@ -11,10 +11,11 @@ drafter makes. This is PEARL's pair of modes; and it is free running, in which t
 (AMUSD, PipeSpec, SwiftSpec), for a window of T_target / T_draft drafts. Without it, drafts are verified only once
 their window is whole, and the target stands still in the round after a rejection.
 
-What is exact: with constant times and T_target = window x T_draft, a round is both at once, and nobody waits.
-What is simplified: the two meet at the end of a round, where the shorter has waited for the longer, so of a free run
-with T_target / T_draft no whole number the next whole window is the closest; a drafter that is told of a rejection
-finishes its window first. Trees (SwiftSpec) and windows that adapt (PEARL) are chains of one length here.
+What is exact: PEARL's rounds, at whose ends its two processes meet, too; and free running with constant times and
+T_target = window x T_draft, where nobody waits.
+What is simplified: of a free run with T_target / T_draft no whole number the next whole window is closest; a drafter
+that is told of a rejection finishes its window first. Trees (SwiftSpec) are chains here. The pass says what the target
+says, and who has the draft compares: so the LM head does not wait for drafts of its own round.
 
 Workers: 0 drafts and commits, on a device of its own; i + 1 is stage i of the target, and stages work one after
 another. A round is a cycle of one step, and of a second, the commits, where something was verified; the outcome is how
@@ -71,6 +72,7 @@ class State(NamedTuple):
 
     oldest: the last token committed; PROMPT in the prefill. waiting: drafts of the round before without a verdict.
     num_accepted: None while a round drafts and verifies; then how many of its verdicts were acceptances.
+    rejected: the round before ended with a rejection, so the stages begin with a rollback.
     """
 
     layout: Layout
@@ -79,6 +81,7 @@ class State(NamedTuple):
     cycle: int = -1
     waiting: int = 0
     num_accepted: int | None = None
+    rejected: bool = False
 
     @property
     def is_done(self) -> bool:
@@ -115,7 +118,7 @@ class State(NamedTuple):
     @property
     def shape(self) -> Hashable:
         """What the programs depend on, beside an offset of all positions."""
-        return self.cycle < 0, self.waiting, self.num_accepted, self.num_new
+        return self.cycle < 0, self.waiting, self.num_accepted, self.num_new, self.rejected
 
 
 def start(layout: Layout, max_tokens: int) -> State:
@@ -144,8 +147,9 @@ def advance(state: State, outcome: int | None) -> State:
         return state._replace(num_accepted=outcome)
     waiting = 0 if state.is_rejected else state.newest + state.layout.window - (state.oldest + state.num_new)
     return state._replace(
-        oldest=state.oldest + state.num_new, cycle=state.cycle + 1, waiting=waiting, num_accepted=None
-    )
+        oldest=state.oldest + state.num_new, cycle=state.cycle + 1, waiting=waiting, num_accepted=None,
+        rejected=state.is_rejected,
+    )  # fmt: skip
 
 
 def program(state: State, worker: int) -> tuple[Op, ...]:
@@ -201,7 +205,7 @@ def _prefill(state: State, worker: int) -> Iterator[Op]:
 def _drafter(state: State) -> Iterator[Op]:
     layout, first = state.layout, state.newest + 1
     yield from (Compute("draft", first + at) for at in range(layout.window))
-    # The first stage begins with them in the next round; the last compares.
+    # The first stage begins with them in the next round; the last verifies them then.
     yield from (Send("draft", first, to) for to in sorted({1, layout.num_stages}))
     if state.num_verified:
         yield Recv("verdict", state.oldest + 1, layout.num_stages)
@@ -209,20 +213,21 @@ def _drafter(state: State) -> Iterator[Op]:
 
 def _stage(state: State, worker: int) -> Iterator[Op]:
     last, oldest = state.layout.num_stages, state.oldest
+    if state.rejected:
+        yield Compute("rollback", oldest)
     if state.num_verified:
         if worker > 1:
             yield Recv("hidden", oldest, worker - 1)
         yield Compute("forward", oldest)
         if worker < last:
             yield Send("hidden", oldest, worker + 1)
+        yield from _verdict(state, worker)
     if worker in (1, last):
         yield Recv("draft", state.newest + 1, 0)
-    if state.num_verified:
-        yield from _verdict(state, worker)
 
 
 def _verdict(state: State, worker: int) -> Iterator[Op]:
-    """The last stage verifies and tells the drafter and the first stage; in the prefill, whose token it is."""
+    """The last stage tells the drafter and the first stage what the target says; who has the draft compares."""
     last, position = state.layout.num_stages, state.oldest + 1
     if worker == last:
         yield Compute("verify", position)

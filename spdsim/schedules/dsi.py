@@ -1,50 +1,60 @@
 """Distributed speculative inference: the drafter never stops, and replicas of the target verify in parallel
 (arXiv:2405.14105).
 
-Each replica is a whole target. A token that is drafted goes at once to the next replica in turn, whose pass gives the
-verdict on the token after it; meanwhile the drafter and the other replicas go on. A rejection stops everything that
-builds on the rejected draft, and the corrected token takes its place in the next cycle.
+Each replica is a whole target. Whenever as many drafts as the lookahead are made, the next replica in turn begins a
+pass over them, which gives the verdicts on all but the first of them (the pass before has that) and on the draft after
+them; meanwhile drafter and other replicas go on. A rejection stops everything that builds on the rejected draft, and a
+pass over the corrected token begins at once.
 
-A cycle is one draft. A pass takes as many cycles as there are replicas, so it is cut into as many equal slices, one
-forward op each: a replica that runs a flushed token stops at the end of a slice. So tokens are in flight on replicas as
-SPD's are in stages, cycles are counted alike, and "stage" i is replica i.
+A cycle is `lookahead` drafts. A pass takes as many cycles as there are replicas, so it is cut into as many equal
+slices, one forward op each: a replica that runs something flushed stops at the end of a slice. "Stage" i is replica i,
+and a verdict comes of as many forward ops as there are stages, as in a pipeline.
 
-What is exact: with t_t = k t_d, k replicas, the time is the paper's bound,
+What is exact: with a lookahead of 1 and T_target = k T_draft for k replicas, the time is the paper's bound,
 t_d p (N - 1) + t_t ((1 - p)(N - 1) + 1), in expectation and with "p (N - 1)" the number accepted in every single run.
-What is simplified: a pass begins and ends with a cycle, so where t_t is no whole number of drafts it counts as the next
-one, and with fewer replicas than t_t / t_d the drafter waits for them. The lookahead is 1 (no pass verifies several
-drafts). Every replica hears of every draft, for its cache lacks the tokens that others ran; that its pass runs those
-too is left to the forward's duration.
+What is simplified: a pass begins and ends with a cycle, so where T_target is no whole number of cycles it counts as the
+next one, and with fewer replicas than T_target / (lookahead x T_draft) the drafter waits for them. Every replica hears
+of every draft, for its cache lacks the tokens that others ran; that its pass runs those too is left to its duration.
+In every cycle some pass ends, and all wait for its verification: so the LM head's time belongs into the slices, and
+only what comes after a pass into the verify op.
 
-Workers: 0 drafts and commits, i + 1 is replica i; position q runs on replica q mod k.
-Standard library only. Knows nothing of time. Positions are those of `spdsim.schedules.spd`.
+Workers: 0 drafts and commits, i + 1 is replica i. A round is a cycle of one step, and of a second, the commits, where
+something was verified; the outcome is how many drafts were accepted. Standard library only. Knows nothing of time.
+Positions are those of `spdsim.schedules.spd`.
 """
 
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from spdsim.errors import ScheduleError
-from spdsim.schedules import chain
-from spdsim.schedules.chain import Judge, advance, judge
 from spdsim.schedules.ops import Compute, Op, Recv, Send
+from spdsim.schedules.schedule import Coins
 from spdsim.schedules.spd import PROMPT
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """`num_replicas` targets, at least 2. Raises ScheduleError for fewer: one could verify nothing ahead of time."""
+    """The options of the schedule.
+
+    num_replicas: targets, at least 2 (with one it is `spdsim.schedules.asynchronous`). lookahead: drafts in a cycle, at
+    least 1. Raises ScheduleError when a value is out of its range.
+    """
 
     num_replicas: int
+    lookahead: int = 1
     verification_lag: int = 0
-    tells_verdicts: bool = True
+    tells_verdicts: bool = False
 
     def __post_init__(self) -> None:
         if self.num_replicas < 2:
             raise ScheduleError(f"num_replicas is {self.num_replicas}: must be at least 2")
+        if self.lookahead < 1:
+            raise ScheduleError(f"lookahead is {self.lookahead}: must be at least 1")
 
     @property
     def num_stages(self) -> int:
-        """Slices of a pass, and forward ops that lead to a verdict."""
+        """Slices of a pass: forward ops that lead to a verdict."""
         return self.num_replicas
 
     @property
@@ -54,75 +64,204 @@ class Layout:
 
     @property
     def capacity(self) -> int:
-        """Tokens that are being verified, at most."""
-        return self.num_replicas
+        """Drafts that wait for a verdict, at most: those of every replica's pass, and those that are being made."""
+        return (self.num_replicas + 1) * self.lookahead
 
     def role(self, worker: int) -> str:
         """Return what `worker` is."""
         return "stage" if worker else "draft"
 
 
-class State(chain.State):
-    """What every worker knows at the start of a cycle."""
+class State(NamedTuple):
+    """What every worker knows at the start of a step.
 
-    __slots__ = ()
+    oldest: the last token committed; PROMPT in the prefill. passes: how many are under way. is_restart: the oldest of
+    them is the pass over a corrected token (or the first one). turn: the replica, from 0, that runs the oldest of them.
+    num_accepted: None while drafts are made and verified; then how many of the cycle's verdicts were acceptances.
+    """
+
+    layout: Layout
+    max_tokens: int
+    oldest: int = PROMPT
+    cycle: int = -1
+    passes: int = 0
+    is_restart: bool = True
+    turn: int = 0
+    num_accepted: int | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """All tokens asked for are committed."""
+        return self.oldest + 1 >= self.max_tokens
+
+    @property
+    def is_full(self) -> bool:
+        """The oldest pass ends in this cycle."""
+        return self.cycle >= 0 and self.passes == self.layout.num_replicas
+
+    @property
+    def num_verified(self) -> int:
+        """Drafts on which the oldest pass gives a verdict, if all before them are accepted."""
+        return 1 if self.is_restart else self.layout.lookahead
+
+    @property
+    def newest(self) -> int:
+        """The last token that is known at the start of the cycle: the last of those that the newest pass runs."""
+        return self.oldest + self.num_verified + (self.passes - 1) * self.layout.lookahead - 1
+
+    @property
+    def fill_depth(self) -> int:
+        """Passes under way."""
+        return self.passes
+
+    @property
+    def rejected(self) -> bool:
+        """The last verdict was a rejection, so this cycle begins with a rollback."""
+        return self.cycle > 0 and self.is_restart and self.passes == 1
+
+    @property
+    def is_rejected(self) -> bool:
+        """The cycle's pass disagrees with a draft."""
+        return self.num_accepted is not None and self.num_accepted < self.num_verified
+
+    @property
+    def num_new(self) -> int:
+        """Tokens that this step commits: drafts, and the target's token in place of one, as far as asked for."""
+        if self.num_accepted is None:
+            return 0
+        return min(self.num_accepted + self.is_rejected, self.max_tokens - self.oldest - 1)
 
     @property
     def shape(self) -> Hashable:
-        """What the programs depend on, beside an offset of all positions: also whose turn it is."""
-        return self.pipeline.shape, self.oldest % self.layout.num_stages
+        """What the programs depend on, beside an offset of all positions."""
+        restart = self.is_restart, self.rejected
+        return self.cycle < 0, self.passes, restart, self.turn, self.num_accepted, self.num_new
 
 
 def start(layout: Layout, max_tokens: int) -> State:
     """Return the state before the prefill. Raises ScheduleError if max_tokens < 1."""
-    return State(*chain.start(layout, max_tokens))
+    if max_tokens < 1:
+        raise ScheduleError(f"max_tokens is {max_tokens}: must be at least 1")
+    return State(layout, max_tokens)
 
 
-def program(state: chain.State, worker: int) -> tuple[Op, ...]:
-    """Return what `worker` does in this cycle, in order. Raises ScheduleError if there is no such worker."""
+def advance(state: State, outcome: int | None) -> State:
+    """Return the state of the next step; `outcome`: how many drafts were accepted, where the step verifies some.
+
+    Raises ScheduleError after the end, or where outcome and step do not match.
+    """
+    if state.is_done:
+        raise ScheduleError(f"cycle {state.cycle}: decoding has ended, no step follows")
+    verifies = state.is_full and state.num_accepted is None
+    if verifies != (outcome is not None):
+        need = "needs the number of drafts accepted" if verifies else "verifies no draft"
+        raise ScheduleError(f"cycle {state.cycle} {need}")
+    if state.cycle < 0:
+        return state._replace(oldest=0, cycle=0, passes=1)
+    if outcome is not None:
+        if not 0 <= outcome <= state.num_verified:
+            raise ScheduleError(f"{outcome} drafts accepted: must be 0 to {state.num_verified}")
+        return state._replace(num_accepted=outcome)
+    following = state._replace(oldest=state.oldest + state.num_new, cycle=state.cycle + 1, num_accepted=None)
+    if state.num_accepted is None:
+        return following._replace(passes=state.passes + 1)
+    if state.is_rejected:
+        # The replica that has found out is free.
+        return following._replace(passes=1, is_restart=True)
+    return following._replace(is_restart=False, turn=(state.turn + 1) % state.layout.num_replicas)
+
+
+def program(state: State, worker: int) -> tuple[Op, ...]:
+    """Return what `worker` does in this step, in order. Raises ScheduleError if there is no such worker."""
     if not 0 <= worker < state.layout.num_workers:
         raise ScheduleError(f"worker is {worker}: must be 0 to {state.layout.num_workers - 1}")
+    if state.num_accepted is not None:
+        return tuple(_commits(state)) if worker == 0 else ()
+    if state.cycle < 0:
+        return tuple(_prefill(state, worker))
     return tuple(_drafter(state) if worker == 0 else _replica(state, worker))
 
 
-def _worker_of(state: chain.State, position: int) -> int:
-    """The replica that runs `position`; the first token's turn comes after the prompt's."""
-    return 1 + position % state.layout.num_stages
+class Judge:
+    """The outcomes of one sequence: the coin of a draft is tossed when it is made, with what is then unverified."""
+
+    def __init__(self, coins: Coins) -> None:
+        self._coins = coins
+        self._verdicts: dict[int, bool] = {}
+        self.accepted: list[bool] = []
+
+    def outcome(self, state: State) -> int | None:
+        """Return how many drafts are accepted in the step that leaves `state`; None where none is verified."""
+        if state.cycle < 0 or state.num_accepted is not None:
+            return None
+        for position in range(state.newest + 1, state.newest + state.layout.lookahead + 1):
+            self._verdicts[position] = self._coins.accepts(position, position - state.oldest)
+        if not state.is_full:
+            return None
+        verdicts = [self._verdicts[state.oldest + at] for at in range(1, state.num_verified + 1)]
+        return verdicts.index(False) if False in verdicts else len(verdicts)
 
 
-def _drafter(state: chain.State) -> Iterator[Op]:
-    if state.cycle >= 0:
-        yield Compute("draft", state.newest + 1)
-        yield from (Send("draft", state.newest + 1, to) for to in _drafted_for(state))
-    if state.is_full:
-        yield Recv("verdict", state.oldest + 1, _worker_of(state, state.oldest))
-        yield Compute("commit", state.oldest + 1)
-    if state.cycle < 0:
+def judge(_: State, coins: Coins) -> Judge:
+    """Return the outcomes of a sequence."""
+    return Judge(coins)
+
+
+def _prefill(state: State, worker: int) -> Iterator[Op]:
+    """Every replica runs the prompt; the first one says what comes of it."""
+    if worker:
+        yield Compute("prefill", PROMPT)
+    yield from _verdict(state, worker)
+    if worker == 0:
+        yield Compute("commit", 0)
         yield Compute("prefill", PROMPT)
 
 
-def _drafted_for(state: chain.State) -> list[int]:
-    """All replicas, first the one that begins with the draft in the next cycle."""
-    replicas, first = state.layout.num_stages, state.newest + 1
-    return [_worker_of(state, first + later) for later in range(replicas)]
+def _drafter(state: State) -> Iterator[Op]:
+    replicas, first = state.layout.num_replicas, state.newest + 1
+    yield from (Compute("draft", first + at) for at in range(state.layout.lookahead))
+    # The replica that begins with them in the next cycle comes first.
+    yield from (Send("draft", first, _worker(state, state.passes + later)) for later in range(replicas))
+    if state.is_full:
+        yield from _verdict(state, 0)
 
 
-def _replica(state: chain.State, worker: int) -> Iterator[Op]:
-    source, position = _worker_of(state, state.oldest), state.oldest + 1
+def _replica(state: State, worker: int) -> Iterator[Op]:
     if state.rejected:
         yield Compute("rollback", state.oldest)
-    if state.cycle < 0:
-        yield Compute("prefill", PROMPT)
-    yield from (
-        Compute("forward", running) for running in state.pipeline.in_flight if _worker_of(state, running) == worker
-    )
-    if state.is_full and worker == source:
+    for number in range(state.passes):
+        if _worker(state, number) == worker:
+            yield Compute("forward", _first_of(state, number))
+    if state.is_full:
+        yield from _verdict(state, worker)
+    yield Recv("draft", state.newest + 1, 0)
+
+
+def _verdict(state: State, worker: int) -> Iterator[Op]:
+    """The replica whose pass ends verifies and tells all others, first the drafter."""
+    source, position = _worker(state, 0), state.oldest + 1
+    if worker == source:
         yield Compute("verify", position)
-        yield from (Send("verdict", position, to) for to in range(state.layout.num_workers) if to != worker)
-    elif state.is_full:
+        yield from (Send("verdict", position, to) for to in range(state.layout.num_workers) if to != source)
+    else:
         yield Recv("verdict", position, source)
-    if state.cycle >= 0:
-        yield Recv("draft", state.newest + 1, 0)
+
+
+def _worker(state: State, number: int) -> int:
+    """The replica that runs a pass, counted from 0, the oldest one."""
+    return 1 + (state.turn + number) % state.layout.num_replicas
+
+
+def _first_of(state: State, number: int) -> int:
+    """The first position that a pass runs, counted from 0, the oldest one."""
+    return state.oldest + (state.num_verified + (number - 1) * state.layout.lookahead if number else 0)
+
+
+def _commits(state: State) -> Iterator[Op]:
+    """Accepted drafts, and the target's token in place of a rejected one."""
+    assert state.num_accepted is not None
+    for at in range(1, state.num_new + 1):
+        yield Compute("commit", state.oldest + at, accepted=at <= state.num_accepted)
 
 
 __all__ = ["Judge", "Layout", "State", "advance", "judge", "program", "start"]

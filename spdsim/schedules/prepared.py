@@ -83,7 +83,8 @@ class State(NamedTuple):
     """What every worker knows at the start of a step.
 
     oldest: the last token committed, from which a round drafts; PROMPT in the prefill. is_ready: the round's drafts
-    were prepared in the one before. outcome: None while a round drafts and verifies.
+    were prepared in the one before. outcome: None while a round drafts and verifies. rejected: the round before ended
+    with a rejection, so the stages begin with a rollback.
     """
 
     layout: Layout
@@ -92,6 +93,7 @@ class State(NamedTuple):
     cycle: int = -1
     is_ready: bool = False
     outcome: Outcome | None = None
+    rejected: bool = False
 
     @property
     def is_done(self) -> bool:
@@ -117,7 +119,7 @@ class State(NamedTuple):
     def shape(self) -> Hashable:
         """What the programs depend on, beside an offset of all positions."""
         num_accepted = None if self.outcome is None else self.outcome.num_accepted
-        return self.cycle < 0, self.is_ready, num_accepted, self.num_new
+        return self.cycle < 0, self.is_ready, num_accepted, self.num_new, self.rejected
 
 
 def start(layout: Layout, max_tokens: int) -> State:
@@ -143,8 +145,9 @@ def advance(state: State, outcome: Outcome | None) -> State:
         return state._replace(outcome=outcome)
     assert state.outcome is not None
     return state._replace(
-        oldest=state.oldest + state.num_new, cycle=state.cycle + 1, is_ready=state.outcome.is_hit, outcome=None
-    )
+        oldest=state.oldest + state.num_new, cycle=state.cycle + 1, is_ready=state.outcome.is_hit, outcome=None,
+        rejected=state.outcome.num_accepted < state.num_drafts,
+    )  # fmt: skip
 
 
 def program(state: State, worker: int) -> tuple[Op, ...]:
@@ -194,6 +197,8 @@ def _drafter(state: State) -> Iterator[Op]:
 
 def _stage(state: State, worker: int) -> Iterator[Op]:
     oldest, last = state.oldest, state.layout.num_stages
+    if state.rejected:
+        yield Compute("rollback", oldest)
     if worker > 1:
         yield Recv("hidden", oldest, worker - 1)
     elif state.cycle >= 0:

@@ -62,6 +62,7 @@ class State(NamedTuple):
 
     oldest: the last token committed, from which a round drafts; PROMPT in the prefill.
     num_accepted: None while a round drafts and verifies; then how many of its drafts the target accepted.
+    rejected: the round before ended with a rejection, so the stages begin with a rollback.
     """
 
     layout: Layout
@@ -69,6 +70,7 @@ class State(NamedTuple):
     oldest: int = PROMPT
     cycle: int = -1
     num_accepted: int | None = None
+    rejected: bool = False
 
     @property
     def committed(self) -> int:
@@ -93,7 +95,7 @@ class State(NamedTuple):
     @property
     def shape(self) -> Hashable:
         """What the programs depend on, beside an offset of all positions."""
-        return self.cycle < 0, self.num_accepted, self.num_new
+        return self.cycle < 0, self.num_accepted, self.num_new, self.rejected
 
 
 def start(layout: Layout, max_tokens: int) -> State:
@@ -120,7 +122,10 @@ def advance(state: State, outcome: int | None) -> State:
         if not 0 <= outcome <= state.layout.draft_tokens:
             raise ScheduleError(f"{outcome} drafts accepted: must be 0 to {state.layout.draft_tokens}")
         return state._replace(num_accepted=outcome)
-    return state._replace(oldest=state.oldest + state.num_new, cycle=state.cycle + 1, num_accepted=None)
+    return state._replace(
+        oldest=state.oldest + state.num_new, cycle=state.cycle + 1, num_accepted=None,
+        rejected=state.num_accepted != state.layout.draft_tokens,
+    )  # fmt: skip
 
 
 def program(state: State, worker: int) -> tuple[Op, ...]:
@@ -170,6 +175,8 @@ def _drafter(state: State) -> Iterator[Op]:
 
 def _stage(state: State, worker: int) -> Iterator[Op]:
     layout, oldest = state.layout, state.oldest
+    if state.rejected:
+        yield Compute("rollback", oldest)
     if worker > 1:
         yield Recv("hidden", oldest, worker - 1)
     elif state.cycle >= 0:
