@@ -27,6 +27,7 @@ docs: $(VENV)/.dev
 bench: $(VENV)/.simulator
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/sweep.py
 
 # Some minutes, on an idle machine. What needs a GPU: benchmarks/gpu.sh
 bench-executor: $(VENV)/.dev

@@ -12,9 +12,10 @@ from spdsim.acceptance import Acceptance, Bernoulli, BetaPerSequence, ByFillDept
 from spdsim.analysis.estimates import ratio
 from spdsim.analysis.summary import summarize
 from spdsim.errors import InputError, ScenarioError
-from spdsim.evaluation import MIN_SEQUENCES, evaluate
+from spdsim.evaluation import MIN_SEQUENCES, evaluate, figures
 from spdsim.evaluation.control import controlled_ratio, rejection_control
-from spdsim.evaluation.runs import EngineProducer, Runs, reference_work
+from spdsim.evaluation.reference import reference_work
+from spdsim.evaluation.runs import EngineProducer, Runs
 from spdsim.scenario import Scenario, load_scenario
 from spdsim.simulation import simulate
 from spdsim.timing import machine_of
@@ -40,8 +41,11 @@ def tutorial(*settings: str) -> Scenario:
         ("two-node-infiniband", [DEPTHS, "replications=3"]),
     ],
 )
-def test_without_a_control_the_figures_are_those_of_a_report(name: str, changes: list[str]) -> None:
-    """Figure by figure and interval by interval, whatever the baseline; only sums may be rounded otherwise."""
+def test_without_a_control_the_figures_are_those_of_a_report(
+    name: str, changes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the engine: figure by figure and interval by interval, whatever the baseline; only rounding may differ."""
+    monkeypatch.setattr(figures, "producer_of", lambda *both: (EngineProducer(*both), "engine", ""))
     scenario = load_scenario(ROOT / "scenarios" / f"{name}.yaml", ["workload.new_tokens=20", *changes])
     found, report = evaluate(scenario), summarize(simulate(scenario))
     for name in ("time_per_token_s", "tokens_per_s", "time_to_first_token_s", "speedup"):
@@ -196,14 +200,44 @@ def test_few_sequences_are_not_spent_on_a_control() -> None:
 )
 def test_plain_decoding_is_read_off_one_sequence_for_all(changes: list[str]) -> None:
     """Where durations are constant: of every length, as from the traces of all sequences."""
-    scenario = tutorial(GEOMETRIC, "replications=20", *changes)
+    scenario = tutorial(GEOMETRIC, "replications=20", "seed=3", *changes)
     machine = machine_of(scenario)
     runs = EngineProducer(scenario, machine).runs(0, 20)
     work = reference_work(scenario, machine, runs.num_tokens)
+    assert runs.plain is not None
     np.testing.assert_allclose(work.stages_s, runs.plain.stages_s, rtol=1e-9)
     np.testing.assert_allclose(work.lm_head_s, runs.plain.lm_head_s, rtol=1e-9, atol=1e-15)
     np.testing.assert_allclose(work.issued_s, runs.plain.issued_s, rtol=1e-9, atol=1e-15)
     assert work.hops.total_s == pytest.approx(runs.plain.hops.total_s, rel=0.05)
+
+
+BY_DEPTH = "timing.profile.forward_per_layer={mean_s: 1e-3, by_fill_depth: [1e-3, 1.2e-3, 2e-3]}"
+GROWING = "timing.profile.forward_per_layer={mean_s: 1e-3, per_context_token_s: 1e-5}"
+
+
+@pytest.mark.parametrize("change", [BY_DEPTH, GROWING])
+def test_long_sequences_are_told_from_their_beginning_where_it_tells_them(change: str) -> None:
+    """Times in a line go on in it; what depends on the fill depth is read off all of a sequence."""
+    scenario = tutorial("workload.new_tokens=200", "replications=1", change)
+    machine = machine_of(scenario)
+    runs = EngineProducer(scenario, machine).runs(0, 1)
+    work = reference_work(scenario, machine, runs.num_tokens)
+    assert runs.plain is not None
+    np.testing.assert_allclose(work.stages_s, runs.plain.stages_s, rtol=1e-9)
+    np.testing.assert_allclose(work.lm_head_s, runs.plain.lm_head_s, rtol=1e-9)
+    assert work.hops.total_s == pytest.approx(runs.plain.hops.total_s, rel=0.01)
+
+
+def test_random_durations_are_at_their_means_in_what_plain_decoding_does() -> None:
+    """To four standard errors of what the traces of many sequences tell, and with no noise of its own."""
+    scenario = tutorial(GAMMA, "replications=60", "timing.profile.verify={kind: lognormal, mean_s: 3e-4, cv: 0.5}")
+    machine = machine_of(scenario)
+    runs = EngineProducer(scenario, machine).runs(0, 60)
+    work = reference_work(scenario, machine, runs.num_tokens)
+    assert runs.plain is not None and len(set(work.stages_s)) == 1
+    for drawn, expected in ((runs.plain.stages_s, work.stages_s), (runs.plain.lm_head_s, work.lm_head_s)):
+        assert drawn.std() > 0.0
+        assert abs(drawn.mean() - expected[0]) < 4.0 * drawn.std() / np.sqrt(60)
 
 
 def test_what_cannot_be_told_is_refused() -> None:

@@ -72,7 +72,9 @@ def sweep(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing; for use with files.")] = False,
 ) -> None:  # fmt: skip
-    """Simulate a scenario at many values of a few keys: every combination, or some at random.
+    """Simulate a scenario at many values of some keys.
+
+    Every combination of them, or some at random.
 
     Example:  spdsim sweep scenarios/tutorial.yaml --vary partition.stages=1..4 --vary acceptance.p=0.5..0.95:10
     """

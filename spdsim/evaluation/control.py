@@ -62,6 +62,8 @@ def controlled_ratio(
         return (mean, low, high) if square <= 1e-12 * count else (mean, None, None)
     above = numerators - float(numerators @ beyond) / spread * control
     below = denominators - float(denominators @ beyond) / spread * control
+    if above.sum() <= 0.0 or below.sum() <= 0.0:
+        return ratio(numerators, denominators)  # a slope from few sequences has led out of what is possible
     mean = float(above.sum() / below.sum())
     residuals = above - mean * below
     degrees = count - 2

@@ -12,6 +12,7 @@ from spdsim.analysis.estimates import mean_of
 from spdsim.analysis.report import Estimate
 from spdsim.errors import InputError, ScenarioError
 from spdsim.evaluation.control import controlled_ratio, rejection_control
+from spdsim.evaluation.reference import reference_work
 from spdsim.evaluation.runs import Path, Runs, producer_of
 from spdsim.machine import Machine
 from spdsim.scenario import Scenario, acceptance_of
@@ -40,8 +41,7 @@ class Evaluation:
     Estimates are over whole sequences, with 95 % intervals where there is enough to tell them. Where the expected
     number of rejections is known they are told for it, and not for those that happened to be simulated; so is
     `tokens_per_cycle`, but not `measured_acceptance`. speedup: over the baseline of `spdsim simulate`.
-    num_sequences: that were simulated.
-    path: what simulated them. note: why that was not the fast path, or "".
+    num_sequences: that were simulated. path: what simulated them. note: why that was not the fast path, or "".
     """
 
     time_per_token_s: Estimate
@@ -187,6 +187,7 @@ def _plain_s(scenario: Scenario, machine: Machine, runs: Runs) -> "Floats":
     if machine.layout.num_stages == 1:
         return runs.end_s - runs.begin_s
     steps = _steps(runs)
+    work = reference_work(scenario, machine, runs.num_tokens) if runs.plain is None else runs.plain
     if not machine.fits_one_device:
-        return runs.plain.times_s(steps, None)[PLAIN_PIPELINE]
-    return runs.plain.times_s(steps, plain_token_s(scenario, machine))[ONE_DEVICE]
+        return work.times_s(steps, None)[PLAIN_PIPELINE]
+    return work.times_s(steps, plain_token_s(scenario, machine))[ONE_DEVICE]

@@ -12,10 +12,10 @@ import numpy as np
 from spdsim.acceptance import Acceptance
 from spdsim.analysis.causality import causality
 from spdsim.analysis.decoding import decodings
-from spdsim.analysis.fate import USEFUL, fates
+from spdsim.analysis.fate import fates
 from spdsim.analysis.hops import hops
 from spdsim.analysis.plain import PlainWork, plain_work
-from spdsim.engine import Request, decode_all
+from spdsim.engine import decode_all
 from spdsim.machine import Machine
 from spdsim.scenario import Scenario
 from spdsim.simulation import header_of, request_of
@@ -37,7 +37,7 @@ _PIECE_TOKENS = 16_384
 class Runs:
     """Sequences as numbers, one entry each; what they mean is said in `spdsim.analysis.decoding`.
 
-    plain: what plain decoding does too.
+    plain: what plain decoding does too; None where there were no traces to read it off (`reference.py`).
     """
 
     prompt_at_s: "Floats"
@@ -48,7 +48,7 @@ class Runs:
     num_drafted: "Ints"
     num_rejections: "Ints"
     num_rejected: "Ints"
-    plain: PlainWork
+    plain: PlainWork | None = None
 
     def __len__(self) -> int:
         """Return how many sequences there are."""
@@ -60,7 +60,8 @@ class Runs:
         pieces = list(parts)
         names = [field.name for field in fields(cls) if field.name != "plain"]
         arrays = {name: np.concatenate([getattr(piece, name) for piece in pieces]) for name in names}
-        return cls(**arrays, plain=PlainWork.sum(piece.plain for piece in pieces))
+        work = [piece.plain for piece in pieces if piece.plain is not None]
+        return cls(**arrays, plain=PlainWork.sum(work) if len(work) == len(pieces) else None)
 
 
 class Producer(Protocol):
@@ -73,8 +74,12 @@ class Producer(Protocol):
         """Return the sequences of replications `first` to `last` - 1; at least one."""
 
 
-def producer_of(scenario: Scenario, machine: Machine, model: Acceptance) -> tuple[Producer, Path, str]:
-    """Return who simulates `scenario` on a machine, on which path, and why not on the fast one."""
+def producer_of(scenario: Scenario, machine: Machine, model: Acceptance | None = None) -> tuple[Producer, Path, str]:
+    """Return who simulates `scenario`, on which path, and why not on the fast one ("" if it is, or if there is none).
+
+    model: which drafts are accepted, if not as the scenario has it.
+    A producer without traces leaves the plain work of its sequences to `reference.py`.
+    """
     return EngineProducer(scenario, machine, model), "engine", ""
 
 
@@ -120,32 +125,6 @@ class EngineProducer:
             counts("num_drafted"), counts("num_rejections"), counts("num_rejected"),
             plain_work(graph, fates(trace), hops(graph, len(self.machine.workers)), len(windows)),
         )  # fmt: skip
-
-
-def reference_work(scenario: Scenario, machine: Machine, num_tokens: "Ints") -> PlainWork:
-    """Return what plain decoding would do for sequences of so many tokens, read off one sequence by the engine.
-
-    For producers without traces: durations that are constant give what the sequences' own traces would, and random
-    ones those of one sequence for all of them.
-    """
-    longest = int(num_tokens.max())
-    coins = request_of(scenario, machine, 0).coins
-    trace = Trace(header_of(scenario, machine))
-    assert list(decode_all(machine, trace, [[Request(0, longest, coins)]], scenario.seed))
-    graph, fate = causality(trace), fates(trace)
-    position = np.frombuffer(trace.position, np.int32)
-
-    def until(op: str, last: int) -> "Floats":
-        """Seconds of an op for tokens up to `last` of each sequence, counted from its end."""
-        which = graph.of_op(op) & (fate == USEFUL) & (graph.cycle >= 0)
-        seconds = (graph.end_s - graph.start_s)[which]
-        by_position = np.bincount(position[which], weights=seconds, minlength=longest)
-        return np.asarray(np.concatenate(([0.0], np.cumsum(by_position)))[num_tokens - last + 1], np.float64)
-
-    return PlainWork(
-        until("forward", 2), until("issue forward", 2), until("verify", 1) + until("issue verify", 1),
-        hops(graph, len(machine.workers)),
-    )  # fmt: skip
 
 
 def _decoded(

@@ -30,6 +30,7 @@ def write_figure(found: Sweep, path: Path, kind: str) -> None:
     """Draw the metric of `found` to `path`; kind: "svg" or "png". Same input, same bytes."""
     import matplotlib
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     scale = scale_of(found)
     with matplotlib.rc_context({"svg.hashsalt": "spdsim", "svg.fonttype": "none", "font.size": 11}):
@@ -41,6 +42,8 @@ def write_figure(found: Sweep, path: Path, kind: str) -> None:
             axes.errorbar(**_data(found, points, along, places, scale), fmt="o-", capsize=3, markersize=4, label=name)
         if isinstance(next(iter(places), 0.0), str):
             axes.set_xticks(list(places.values()), list(places))
+        elif all(isinstance(point.values[along], int) for point in found.points):
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel(found.keys[along])
         unit = {"": "", "x": " over plain decoding (factor)"}.get(scale.unit, f" ({scale.unit})")
         axes.set_ylabel(NAMES[found.metric] + unit)

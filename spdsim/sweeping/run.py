@@ -4,10 +4,14 @@ joblib is imported where there is more than one process, and nowhere else.
 """
 
 import os
-from collections.abc import Collection, Iterable, Iterator
+import signal
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
+from itertools import chain, islice
+from threading import current_thread, main_thread
+from time import monotonic
 from typing import Any, Literal
 
 from spdsim.errors import InputError, SpdError
@@ -20,6 +24,10 @@ Backend = Literal["loky", "dask", "ray"]
 
 _NEEDS = {"dask": ("distributed", "dask distributed"), "ray": ("ray.util.joblib", "ray")}
 """What a backend imports, and what pip calls it."""
+
+
+_STARTING_S = 1.0
+"""About what processes take to start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +48,20 @@ def sweep(
 ) -> Iterator[Point]:
     """Yield every point of `spec` that is not `done`, with its figures or its error, as they are finished.
 
-    jobs: processes; None: as many as there are cores. done: numbers of points to leave out.
-    Raises InputError for a backend that is not installed.
+    jobs: processes; None: as many as there are cores, once the sweep has taken longer than they take to start.
+    done: numbers of points to leave out. Raises InputError for a backend that is not installed.
     """
     tasks = (_task(spec, number, values) for number, values in enumerate(spec.points()) if number not in done)
-    num_left = spec.num_points - len(done)
-    if backend == "loky" and (jobs == 1 or num_left < 2):
-        yield from (_evaluated(point, scenario, effort) for point, scenario in tasks)
-    else:
-        yield from _in_parallel(tasks, effort, jobs, backend)
+    is_alone = backend == "loky" and jobs == 1
+    if is_alone or (jobs is None and backend == "loky"):
+        begin_s = monotonic()
+        for point, scenario in tasks:
+            yield _evaluated(point, scenario, effort)
+            if not is_alone and monotonic() - begin_s > _STARTING_S:
+                break
+        else:
+            return
+    yield from _in_parallel(tasks, effort, jobs, backend)
 
 
 def _task(spec: Spec, number: int, values: tuple[Any, ...]) -> tuple[Point, Scenario | None]:
@@ -74,13 +87,27 @@ def _evaluated(point: Point, scenario: Scenario | None, effort: Effort) -> Point
     )  # fmt: skip
 
 
+def _evaluated_apart(point: Point, scenario: Scenario | None, effort: Effort) -> Point:
+    """Evaluate in a process of ours, to which Ctrl-C is none of its business: who started it will end it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return _evaluated(point, scenario, effort)
+
+
 def _in_parallel(
-    tasks: Iterable[tuple[Point, Scenario | None]], effort: Effort, jobs: int | None, backend: Backend
+    tasks: Iterator[tuple[Point, Scenario | None]], effort: Effort, jobs: int | None, backend: Backend
 ) -> Iterator[Point]:
+    first = list(islice(tasks, 2))
+    if len(first) < 2 and backend == "loky":
+        yield from (_evaluated(*task, effort) for task in first)
+        return
     from joblib import Parallel, delayed
 
+    evaluated = _evaluated_apart if backend == "loky" else _evaluated
     with _workers(backend, -1 if jobs is None else jobs):
-        finished = Parallel(return_as="generator_unordered")(delayed(_evaluated)(*task, effort) for task in tasks)
+        with _deaf_children():
+            finished = Parallel(return_as="generator_unordered")(
+                delayed(evaluated)(*task, effort) for task in chain(first, tasks)
+            )
         is_whole = False
         try:
             yield from finished
@@ -119,6 +146,19 @@ def _workers(backend: Backend, jobs: int) -> Iterator[None]:
             import_module("ray.util.joblib").register_ray()
         with parallel_config(backend=backend, n_jobs=jobs):
             yield
+
+
+@contextmanager
+def _deaf_children() -> Iterator[None]:
+    """Let processes that are started within the block ignore Ctrl-C, which a terminal sends them too."""
+    if current_thread() is not main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _end_workers() -> None:

@@ -57,7 +57,7 @@ class State:
             self._file.close()
 
     def keep(self, point: Point) -> None:
-        """Write a point down, where a power cut hardly reaches it."""
+        """Write a point down, at once."""
         try:
             file = self._file = self._file or self._opened()
             file.write(_line(point))
