@@ -3,12 +3,13 @@
 Rejections are most of the noise of a decode time, and how many are to be expected is known in closed form.
 """
 
+from collections.abc import Iterable
 from math import sqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spdsim.acceptance import Acceptance, Bernoulli, BetaPerSequence, Markov, mean_acceptance
+from spdsim.acceptance import Acceptance, Bernoulli, BetaPerSequence, ByFillDepth, Coins, Markov, mean_acceptance
 from spdsim.analysis.estimates import ratio, t_quantile
 
 if TYPE_CHECKING:
@@ -37,6 +38,33 @@ def rejection_control(model: Acceptance, num_tokens: "Ints", num_rejections: "In
             return np.asarray(num_rejections - expected, np.float64)
         case _:
             return None
+
+
+def coin_control(model: Acceptance, coins: "Iterable[Coins]", num_tokens: "Ints") -> "Floats | None":
+    """Return the wrong drafts that each sequence's coins hold, less those to be expected; None if they are not known.
+
+    For methods that do not verify a draft for every token, so that their rejections have no expectation in closed
+    form: the coins of all positions have, whether one is looked at or not, and the more of them are wrong the longer
+    it takes. Where the acceptance depends on the place in a round, coins are held against its mean over the places.
+    num_tokens: K of each sequence; counted are positions 1 to K - 1.
+    """
+    match model:
+        case Bernoulli() | BetaPerSequence() | Markov():
+            p = mean_acceptance(model, 1)
+        case ByFillDepth(by_place):
+            p = sum(by_place) / len(by_place)
+        case _:
+            return None
+    counts = num_tokens.tolist()
+    wrong = [_num_wrong(tossed, p, count) for tossed, count in zip(coins, counts, strict=True)]
+    return np.asarray(np.array(wrong) - np.maximum(num_tokens - 1, 0) * (1.0 - p), np.float64)
+
+
+def _num_wrong(coins: Coins, p: float, num_tokens: int) -> float:
+    if coins.fixed is not None:
+        return float(sum(not is_right for is_right in coins.fixed[1:num_tokens]))
+    assert coins.uniform is not None
+    return float(sum(uniform >= p for uniform in coins.uniform[1:num_tokens]))
 
 
 def controlled_ratio(

@@ -11,12 +11,12 @@ from spdsim.acceptance import Acceptance, Replay
 from spdsim.analysis.estimates import mean_of
 from spdsim.analysis.report import Estimate
 from spdsim.errors import InputError, ScenarioError
-from spdsim.evaluation.control import controlled_ratio, rejection_control
+from spdsim.evaluation.control import coin_control, controlled_ratio, rejection_control
 from spdsim.evaluation.reference import reference_work
 from spdsim.evaluation.runs import Path, Runs, producer_of
 from spdsim.machine import Machine
 from spdsim.scenario import Scenario, acceptance_of
-from spdsim.simulation import plain_token_s
+from spdsim.simulation import plain_token_s, request_of
 from spdsim.timing import machine_of
 from spdsim.trace import ONE_DEVICE, PLAIN_PIPELINE
 
@@ -154,7 +154,10 @@ def _steps(runs: Runs) -> "Floats":
 
 def _control(subject: _Subject, runs: Runs) -> "Floats | None":
     if not subject.machine.layout.tells_verdicts:
-        return None  # nothing is drafted, or not every token is
+        # Not every token is drafted, or none is; then the coins explain nothing.
+        scenario, machine, model = subject.scenario, subject.machine, subject.model
+        coins = (request_of(scenario, machine, number, model).coins for number in range(len(runs)))
+        return coin_control(model, coins, runs.num_tokens) if subject.is_other else None
     return rejection_control(subject.model, runs.num_tokens, runs.num_rejections)
 
 
