@@ -26,6 +26,7 @@ docs: $(VENV)/.dev
 
 bench: $(VENV)/.simulator
 	$(BIN)/python benchmarks/engine.py
+	$(BIN)/python -m benchmarks.fast
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/sweep.py
 

@@ -1,14 +1,45 @@
-"""Random durations by address: the draw of a cycle is the same whoever asks for it, and in whatever order."""
+"""Random durations by address: the draw of a sequence and a cycle is the same whoever asks, and in whatever order.
 
+Numbers are drawn in blocks, each from a generator of its own for 16 sequences: one of each sequence for the prefill,
+and then one of each for every 256 cycles. Whoever simulates one sequence takes its row of every block; whoever
+simulates many at a time takes whole blocks.
+"""
+
+from collections.abc import Callable, Iterator
+from itertools import chain, repeat
+from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
 import numpy as np
 
 from spdsim.distributions import Constant, Distribution, draw
 
-_BLOCK = 1024
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+BLOCK_SEQUENCES = 16
+"""Sequences that one generator serves: a new one costs as much as some hundred draws."""
+
+BLOCK_CYCLES = 256
+
 _EVERYBODY = 2**31 - 1
 """In place of a worker's index: beyond every worker."""
+
+
+class Address(NamedTuple):
+    """Which random duration is drawn.
+
+    what: the task or message. detail: the destination of a message; which of a task's distributions by fill depth
+    (`Duration.number_at_depth`). occurrence: which of the equal tasks or messages of a worker in a cycle, from 0.
+    """
+
+    seed: int
+    worker: int
+    what: str
+    detail: int = 0
+    occurrence: int = 0
 
 
 def constant_s(distribution: Distribution) -> float:
@@ -17,61 +48,72 @@ def constant_s(distribution: Distribution) -> float:
 
 
 class Draws:
-    """The draws of one random duration, by cycle, anew for each sequence.
+    """The draws of one random duration, by sequence and cycle; -1, the prefill, is the first cycle.
 
-    `at(cycle)` depends on the key, the sequence and the cycle only (-1, the prefill, is the first).
+    shared_fraction: part of the cycles in which all workers share the draw. What holds up a machine holds up all of
+    its workers at a time: in the cycles that are shared, the same in all workers, each takes the same quantile of its
+    own distribution; in the others each has a draw of its own.
     """
 
-    __slots__ = ("_distribution", "_generator", "_key", "_values")
+    __slots__ = ("_address", "_block", "_blocks", "_distribution", "_drawn", "_fraction", "_row", "_values")
 
-    def __init__(self, distribution: Distribution, key: tuple[int, int, str, int]) -> None:
-        seed, worker, what, detail = key
-        self._distribution = distribution
-        self._key = (seed, worker, crc32(what.encode()), detail)
+    def __init__(self, distribution: Distribution, address: Address, shared_fraction: float = 0.0) -> None:
+        self._distribution, self._address, self._fraction = distribution, address, shared_fraction
+        self._block = -1
         self.restart(0)
 
     @classmethod
-    def of(cls, distribution: Distribution, key: tuple[int, int, str, int]) -> "Draws | None":
+    def of(cls, distribution: Distribution, address: Address, shared_fraction: float = 0.0) -> "Draws | None":
         """Return the draws of `distribution`, or None if it is constant and needs none."""
-        return None if isinstance(distribution, Constant) else cls(distribution, key)
+        return None if isinstance(distribution, Constant) else cls(distribution, address, shared_fraction)
 
     def restart(self, sequence: int) -> None:
-        """Begin a sequence."""
-        self._generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence((*self._key, sequence))))
+        """Let `at` speak of this sequence from now on."""
+        block, self._row = divmod(sequence, BLOCK_SEQUENCES)
+        if block != self._block:
+            self._block, self._blocks = block, self.blocks(block)
+            self._drawn: list[Floats] = []
         self._values: list[float] = []
+        for drawn in self._drawn:
+            self._values.extend(drawn[self._row].tolist())
 
     def at(self, cycle: int) -> float:
         """Return the seconds drawn for `cycle`."""
         while cycle + 1 >= len(self._values):
-            self._values.extend(draw(self._distribution, self._generator, _BLOCK).tolist())
+            drawn = next(self._blocks)
+            self._drawn.append(drawn)
+            self._values.extend(drawn[self._row].tolist())
         return self._values[cycle + 1]
 
+    def blocks(self, number: int) -> "Iterator[Floats]":
+        """Yield the draws of sequences 16 * number and the 15 that follow, without end.
 
-class SharedDraws:
-    """Draws that several workers share in a part of the cycles, and have each of their own in the others.
+        The first array, of shape (16, 1), is for the prefill; each other, of shape (16, 256), for the next 256 cycles.
+        """
+        own = _blocks(self._seconds, self._address, number)
+        if self._fraction == 0.0:
+            return own
+        everybody = self._address._replace(worker=_EVERYBODY)
+        choices = _blocks(_uniform, everybody._replace(what=f"shared {everybody.what}"), number)
+        together = _blocks(self._seconds, everybody, number)
+        return (
+            np.where(choice < self._fraction, shared, alone)
+            for choice, shared, alone in zip(choices, together, own, strict=True)
+        )
 
-    What holds up a machine holds up all of its workers at a time. In the cycles that are shared, the same in all
-    workers, each takes the same quantile of its own distribution.
-    """
+    def _seconds(self, generator: np.random.Generator, count: int) -> "Floats":
+        return draw(self._distribution, generator, count)
 
-    __slots__ = ("_choice", "_chosen", "_common", "_fraction", "_key", "_own")
 
-    def __init__(self, distribution: Distribution, key: tuple[int, int, str, int], fraction: float) -> None:
-        seed, _, what, detail = key
-        self._fraction = fraction
-        self._own, self._common = Draws(distribution, key), Draws(distribution, (seed, _EVERYBODY, what, detail))
-        self._key = (seed, _EVERYBODY, crc32(b"shared " + what.encode()), detail)
-        self.restart(0)
+def _uniform(generator: np.random.Generator, count: int) -> "Floats":
+    return generator.random(count)
 
-    def restart(self, sequence: int) -> None:
-        """Begin a sequence."""
-        self._own.restart(sequence)
-        self._common.restart(sequence)
-        self._choice = np.random.Generator(np.random.PCG64(np.random.SeedSequence((*self._key, sequence))))
-        self._chosen: list[bool] = []
 
-    def at(self, cycle: int) -> float:
-        """Return the seconds drawn for `cycle`."""
-        while cycle + 1 >= len(self._chosen):
-            self._chosen.extend((self._choice.random(_BLOCK) < self._fraction).tolist())
-        return (self._common if self._chosen[cycle + 1] else self._own).at(cycle)
+def _blocks(
+    sample: "Callable[[np.random.Generator, int], Floats]", address: Address, number: int
+) -> "Iterator[Floats]":
+    seed, worker, what, detail, occurrence = address
+    key = (seed, worker, crc32(what.encode()), detail, number, occurrence)
+    generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence(key)))
+    for count in chain((1,), repeat(BLOCK_CYCLES)):
+        yield sample(generator, BLOCK_SEQUENCES * count).reshape(BLOCK_SEQUENCES, count)

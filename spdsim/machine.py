@@ -52,6 +52,12 @@ class Duration:
             return self.base
         return self.by_fill_depth[min(depth, len(self.by_fill_depth)) - 1]
 
+    def number_at_depth(self, depth: int) -> int:
+        """Return a number of the distribution at `depth`: equal distributions have the same, and `base` has 0."""
+        if self.by_fill_depth is None or depth < 1:
+            return 0
+        return 1 + self.by_fill_depth.index(self.at_depth(depth))
+
 
 @dataclass(frozen=True, slots=True)
 class Worker:

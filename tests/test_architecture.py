@@ -14,7 +14,7 @@ SPDSIM_FLOORS = [
     {"schedules", "files", "shapes", "draws"},
     {"machine", "tracefile", "analysis", "evidence"},
     {"scenario", "perfetto", "engine", "comparison"},
-    {"timing"},
+    {"timing", "fast"},
     {"simulation"},
     {"evaluation", "prediction", "calibration"},
     {"methods"},
@@ -52,6 +52,7 @@ SPDSIM_HOMES = {
     "numpy": {
         "draws",
         "engine",
+        "fast",
         "analysis",
         "render",
         "distributions",

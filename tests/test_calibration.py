@@ -68,7 +68,7 @@ def scenario(stages: int, timing: dict[str, Any], seed: int = 0, **changes: Any)
 
 
 def runs(timing: dict[str, Any], stages: Sequence[int] = (1, 2, 4), **changes: Any) -> list[Trace]:
-    return [simulate(scenario(n, timing, seed=n, **changes)) for n in stages]
+    return [simulate(scenario(n, timing, seed=180 + n, **changes)) for n in stages]
 
 
 def fitted(traces: Sequence[Trace]) -> Calibration:

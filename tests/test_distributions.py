@@ -19,7 +19,8 @@ from spdsim.distributions import (
     scaled,
     variance_s2,
 )  # fmt: skip
-from spdsim.draws import Draws, constant_s
+from spdsim.draws import BLOCK_CYCLES, BLOCK_SEQUENCES, Address, Draws, constant_s
+from spdsim.machine import Duration
 
 ALL: list[Distribution] = [
     Constant(2e-3),
@@ -68,7 +69,7 @@ def test_without_spread_every_draw_is_the_mean(distribution: Distribution) -> No
 
 def test_a_draw_is_the_same_in_whatever_order_it_is_asked_for() -> None:
     """Addressed by key, sequence and cycle; far cycles, too, lie beyond the first block."""
-    forwards, backwards = (Draws(Gamma(1.0, 0.5), (0, 1, "forward", 2)) for _ in range(2))
+    forwards, backwards = (Draws(Gamma(1.0, 0.5), Address(0, 1, "forward", 2)) for _ in range(2))
     cycles = [-1, 0, 1, 1500, 3000]
     expected = [forwards.at(cycle) for cycle in cycles]
     assert [backwards.at(cycle) for cycle in reversed(cycles)] == expected[::-1]
@@ -80,5 +81,46 @@ def test_a_draw_is_the_same_in_whatever_order_it_is_asked_for() -> None:
 
 def test_constants_are_not_drawn() -> None:
     """They cost nothing in the engine."""
-    assert Draws.of(Constant(3.0), (0, 0, "draft", 0)) is None
+    assert Draws.of(Constant(3.0), Address(0, 0, "draft")) is None
     assert (constant_s(Constant(3.0)), constant_s(Gamma(3.0, 1.0))) == (3.0, 0.0)
+
+
+def test_whoever_takes_whole_blocks_finds_the_draws_of_each_sequence() -> None:
+    """The prefill first, then 256 cycles at a time, of 16 sequences: what vectorised simulations read."""
+    draws = Draws(LogNormal(1.0, 0.3), Address(7, 1, "forward"), shared_fraction=0.4)
+    blocks = draws.blocks(3)
+    whole = np.concatenate([next(blocks) for _ in range(3)], axis=1)
+    assert whole.shape == (BLOCK_SEQUENCES, 1 + 2 * BLOCK_CYCLES)
+    for row in (15, 0, 6):
+        draws.restart(3 * BLOCK_SEQUENCES + row)
+        assert [draws.at(cycle) for cycle in range(-1, 2 * BLOCK_CYCLES)] == whole[row].tolist()
+
+
+def test_every_part_of_an_address_gives_other_draws() -> None:
+    """Seed, worker, what, detail, and which of equal tasks; the first of them is what is meant without a number."""
+    base = Address(0, 1, "draft", 2)
+    others = [
+        base._replace(seed=5), base._replace(worker=5), base._replace(what="verify"), base._replace(detail=5),
+        base._replace(occurrence=5),
+    ]  # fmt: skip
+    drawn = [Draws(Gamma(1.0, 0.5), address).at(0) for address in (base, *others)]
+    assert len(set(drawn)) == len(drawn)
+    assert Draws(Gamma(1.0, 0.5), Address(0, 1, "draft", 2, 0)).at(0) == drawn[0]
+
+
+def test_depths_share_the_draws_of_equal_distributions() -> None:
+    """What does not depend on the tokens in flight is one stream of draws, whatever is in flight."""
+    slow, fast = Gamma(2.0, 0.1), Gamma(1.0, 0.1)
+    assert {Duration(slow).number_at_depth(depth) for depth in range(9)} == {0}
+    duration = Duration(slow, by_fill_depth=(fast, fast, slow))
+    assert [duration.number_at_depth(depth) for depth in range(6)] == [0, 1, 1, 3, 3, 3]
+
+
+@pytest.mark.parametrize("fraction", [0.3, 1.0])
+def test_workers_share_a_part_of_the_cycles(fraction: float) -> None:
+    """In these cycles each takes the same quantile of its own distribution."""
+    slow, fast = (
+        Draws(LogNormal(mean, 0.2), Address(0, worker, "forward"), fraction) for worker, mean in ((1, 2.0), (2, 1.0))
+    )
+    together = [slow.at(cycle) == pytest.approx(2.0 * fast.at(cycle), rel=1e-12) for cycle in range(2000)]
+    assert np.mean(together) == pytest.approx(fraction, abs=0.04)

@@ -1,7 +1,7 @@
 """How long an emulated computation takes: what the simulator would say of the same task in the same cycle."""
 
 from executor.plan import Job
-from spdsim.draws import Draws, constant_s
+from spdsim.draws import Address, Draws, constant_s
 from spdsim.machine import Duration, Machine
 from spdsim.schedules.ops import Task
 from spdsim.schedules.spd import PipelineState
@@ -29,9 +29,10 @@ class Durations:
         if duration is None or task == "commit":
             return 0.0
         depth = len(state.in_flight)
-        found = self._drawn.get((task, depth))
+        number = duration.number_at_depth(depth)
+        found = self._drawn.get((task, number))
         if found is None:
-            found = self._drawn[task, depth] = self._base(duration, task, depth)
+            found = self._drawn[task, number] = self._base(duration, task, depth)
         base_s, draws = found
         if draws is not None:
             base_s += draws.at(state.cycle)
@@ -39,7 +40,7 @@ class Durations:
 
     def _base(self, duration: Duration, task: Task, depth: int) -> tuple[float, Draws | None]:
         base = duration.at_depth(depth)
-        draws = Draws.of(base, (self._seed, self._worker, task, depth))
+        draws = Draws.of(base, Address(self._seed, self._worker, task, duration.number_at_depth(depth)))
         if draws is not None:
             draws.restart(self._sequence)
         return constant_s(base), draws

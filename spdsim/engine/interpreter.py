@@ -20,8 +20,9 @@ from typing import Any
 import simpy
 
 from spdsim.acceptance import Coins
+from spdsim.draws import Draws
 from spdsim.engine.devices import Contention, SharedDevice, shared_device
-from spdsim.engine.steps import HOST, POST, RECV, RECV_POSTED, RECV_TAKEN, SEND, AnyDraws, Channel, Compiler
+from spdsim.engine.steps import HOST, POST, RECV, RECV_POSTED, RECV_TAKEN, SEND, Channel, Compiler
 from spdsim.engine.tape import Tape
 from spdsim.errors import DeadlockError
 from spdsim.machine import Machine
@@ -172,7 +173,7 @@ class Engine:
         clocks[worker] = now
 
     def _post(
-        self, env: simpy.Environment, now: float, cycle: int, message: tuple[Any, AnyDraws | None, Channel]
+        self, env: simpy.Environment, now: float, cycle: int, message: tuple[Any, Draws | None, Channel]
     ) -> Process:
         """Put a message on its way at `now`, the long way: its time is drawn, or its link has several senders."""
         (link, transit_s, _), draws, channel = message

@@ -4,15 +4,15 @@ A schedule says which ops; a machine says what they cost; a step is both, in the
 reads fastest: a tuple of numbers and of the objects that the op touches.
 """
 
-from collections import deque
-from collections.abc import Hashable
+from collections import Counter, deque
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import simpy
 
 from spdsim.distributions import Distribution
-from spdsim.draws import Draws, SharedDraws, constant_s
+from spdsim.draws import Address, Draws, constant_s
 from spdsim.machine import Issue, Machine, Receipt
 from spdsim.schedules.ops import Compute, Op, Recv, Send, op_name
 from spdsim.schedules.schedule import State
@@ -28,8 +28,6 @@ Step = tuple[int, int, int, float, Any, Any, "Channel"]
 (link, transit seconds); or (seconds a position, site if rejected, the host's lead and total seconds, whether it
 waits, the site of what it issues longer than the device works); draws; channel."""
 
-AnyDraws = Draws | SharedDraws
-
 Programs = list[list[Step]]
 """Every worker's steps in one cycle."""
 
@@ -38,8 +36,8 @@ Programs = list[list[Step]]
 class PostDraws:
     """The draws of posting a message and of its transit, None where they are constant."""
 
-    post: AnyDraws | None
-    transit: AnyDraws | None
+    post: Draws | None
+    transit: Draws | None
 
 
 class Channel:
@@ -79,18 +77,18 @@ class Compiler:
 
     def __init__(self, machine: Machine, trace: Trace, seed: int) -> None:
         self.channels: dict[tuple[str, int, int], Channel] = {}
-        self.common_links = _common_links(machine)
+        self.common_links = common_links(machine)
         self.link_free_s = [0.0] * len(machine.links)
         self._machine, self._trace, self._seed = machine, trace, seed
         self._programs: dict[Hashable, Programs] = {}
-        self._draws: list[AnyDraws] = []
+        self._draws: dict[tuple[Distribution, Address], Draws] = {}
         self._sequence = 0
 
     def restart(self, sequence: int) -> None:
         """Begin a sequence: idle links, empty channels and fresh draws."""
         self._sequence = sequence
         self.link_free_s[:] = [0.0] * len(self.link_free_s)
-        for draws in self._draws:
+        for draws in self._draws.values():
             draws.restart(sequence)
         for channel in self.channels.values():
             channel.reset()
@@ -100,23 +98,31 @@ class Compiler:
         shape = state.shape
         steps = self._programs.get(shape)
         if steps is None:
-            workers, program = range(self._machine.layout.num_workers), self._machine.schedule.program
-            steps = [[self._compile(state, worker, op) for op in program(state, worker)] for worker in workers]
+            workers = range(self._machine.layout.num_workers)
+            steps = [list(self._compile_all(state, worker)) for worker in workers]
             self._programs[shape] = steps
         return steps
 
-    def _compile(self, state: State, worker: int, op: Op) -> Step:
+    def _compile_all(self, state: State, worker: int) -> Iterator[Step]:
+        """Yield the steps of one worker; equal tasks and messages are numbered, for each has draws of its own."""
+        seen: Counter[tuple[str, int]] = Counter()
+        for op in self._machine.schedule.program(state, worker):
+            what = (op_name(op), op.to if isinstance(op, Send) else -1)
+            yield self._compile(state, worker, op, seen[what])
+            seen[what] += 1
+
+    def _compile(self, state: State, worker: int, op: Op, occurrence: int) -> Step:
         is_prefill, offset = state.cycle < 0, op.position - state.oldest
         match op:
             case Compute():
-                return self._compile_compute(state, worker, op, offset)
+                return self._compile_compute(state, worker, op, offset, occurrence)
             case Send(payload, _, to):
                 message = self._machine.messages[payload, worker, to]
                 transit = message.prefill_transit if is_prefill else message.transit
                 size = message.prefill_bytes if is_prefill else message.num_bytes
                 draws = PostDraws(
-                    self._drawn(message.post, worker, f"post {payload}", to),
-                    self._drawn(transit, worker, f"transit {payload}", to),
+                    self._drawn(message.post, Address(self._seed, worker, f"post {payload}", to, occurrence)),
+                    self._drawn(transit, Address(self._seed, worker, f"transit {payload}", to, occurrence)),
                 )
                 link = message.link
                 if link is None:
@@ -139,7 +145,7 @@ class Compiler:
                 handling = self._trace.site_id(Site(worker, f"handle {payload}", source, size))
                 return (kind, offset, site, message.receive_s, handling, None, self._channel(payload, source, worker))
 
-    def _compile_compute(self, state: State, worker: int, op: Compute, offset: int) -> Step:
+    def _compile_compute(self, state: State, worker: int, op: Compute, offset: int, occurrence: int) -> Step:
         duration = self._machine.tasks[worker, op.task]
         depth = state.fill_depth
         base, slope_s = duration.at_depth(depth), duration.per_context_token_s
@@ -150,7 +156,8 @@ class Compiler:
         rejected = self._trace.site_id(Site(worker, op.task, accepted=False)) if tells_verdict else 0
         base_s = constant_s(base) + slope_s * self._machine.prompt_tokens
         fraction = self._machine.shared_fraction if op.task == "forward" else 0.0
-        draws = self._drawn(base, worker, op.task, depth, fraction)
+        address = Address(self._seed, worker, op.task, duration.number_at_depth(depth), occurrence)
+        draws = self._drawn(base, address, fraction)
         # Bookkeeping is the host's: it does not take the device from the others.
         kind = HOST if op.task == "commit" else COMPUTE
         issue = duration.issue or _TOGETHER
@@ -158,24 +165,19 @@ class Compiler:
         detail = (slope_s, rejected, issue.lead_s, issue.total_s, issue.is_read, issuing)
         return (kind, offset, number, base_s, detail, draws, _NO_CHANNEL)
 
-    def _drawn(
-        self, distribution: Distribution, worker: int, what: str, detail: int, shared_fraction: float = 0.0
-    ) -> AnyDraws | None:
-        key = (self._seed, worker, what, detail)
-        draws: AnyDraws | None = Draws.of(distribution, key)
-        if draws is not None and shared_fraction > 0.0:
-            draws = SharedDraws(distribution, key, shared_fraction)
+    def _drawn(self, distribution: Distribution, address: Address, shared_fraction: float = 0.0) -> Draws | None:
+        draws = self._draws.get((distribution, address)) or Draws.of(distribution, address, shared_fraction)
         if draws is not None:
             draws.restart(self._sequence)
-            self._draws.append(draws)
+            self._draws[distribution, address] = draws
         return draws
 
     def _channel(self, payload: str, source: int, to: int) -> Channel:
         return self.channels.setdefault((payload, source, to), Channel())
 
 
-def _common_links(machine: Machine) -> frozenset[int]:
-    """The links that more than one worker sends on, so that the order of sending matters."""
+def common_links(machine: Machine) -> frozenset[int]:
+    """Return the links that more than one worker sends on, so that the order of sending matters."""
     senders: dict[int, set[int]] = {}
     for (_, source, _), message in machine.messages.items():
         if message.link is not None:

@@ -5,10 +5,11 @@ A further way of simulating is another `Producer`, chosen in `producer_of`.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
+from spdsim import fast
 from spdsim.acceptance import Acceptance
 from spdsim.analysis.causality import causality
 from spdsim.analysis.decoding import decodings
@@ -80,7 +81,10 @@ def producer_of(scenario: Scenario, machine: Machine, model: Acceptance | None =
     model: which drafts are accepted, if not as the scenario has it.
     A producer without traces leaves the plain work of its sequences to `reference.py`.
     """
-    return EngineProducer(scenario, machine, model), "engine", ""
+    why_not = fast.unsupported(machine)
+    if why_not is None:
+        return FastProducer(scenario, machine, model), "fast", ""
+    return EngineProducer(scenario, machine, model), "engine", why_not
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +129,35 @@ class EngineProducer:
             counts("num_drafted"), counts("num_rejections"), counts("num_rejected"),
             plain_work(graph, fates(trace), hops(graph, len(self.machine.workers)), len(windows)),
         )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class FastProducer:
+    """Simulates many sequences at once, without traces. model: as for `EngineProducer`."""
+
+    scenario: Scenario
+    machine: Machine
+    model: Acceptance | None = None
+
+    def runs(self, first: int, last: int) -> Runs:
+        """Return the sequences of replications `first` to `last` - 1; at least one."""
+        per_replication = self.scenario.workload.sequences
+        rounds: list[fast.Decoded] = []
+        for number in range(per_replication):
+            # A sequence begins when the one before it in its replication is done.
+            begin_s = rounds[-1].done_s if rounds else None
+            requests = [
+                request_of(self.scenario, self.machine, replication * per_replication + number, self.model)
+                for replication in range(first, last)
+            ]
+            rounds.append(fast.decode(self.machine, requests, self.scenario.seed, begin_s))
+
+        def joined(name: str) -> Any:
+            return np.stack([getattr(one, name) for one in rounds], axis=1).ravel()
+
+        names = [field.name for field in fields(Runs) if field.name not in ("plain", "num_drafted")]
+        drafted = (joined("num_tokens") - 1) * self.machine.layout.tells_verdicts
+        return Runs(**{name: joined(name) for name in names}, num_drafted=drafted)
 
 
 def _decoded(
