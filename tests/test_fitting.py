@@ -48,14 +48,14 @@ def test_a_fit_uses_neither_rows_to_validate_with_nor_means() -> None:
 
 
 def test_rows_to_validate_with_leave_no_trace_in_the_profile(tmp_path: Path) -> None:
-    """Poisoned validate rows, means and other methods: the same file, letter by letter; other evidence changes it."""
+    """Poisoned validate rows and means, of other methods, too: the same file; other evidence changes it."""
 
     def poison(cells: Cells) -> Cells:
-        is_evidence = cells["use"] == "calibrate" and cells["method"] == "spd" and cells["dataset"] != "overall"
+        is_evidence = cells["use"] == "calibrate" and cells["dataset"] != "overall"
         return cells if is_evidence else {**cells, "wall_speedup": "1.07"}
 
     def spoil(cells: Cells) -> Cells:
-        is_spoilt = cells["use"] == "calibrate" and cells["dataset"] == "gsm8k"
+        is_spoilt = cells["use"] == "calibrate" and cells["method"] == "spd" and cells["dataset"] == "gsm8k"
         return {**cells, "wall_speedup": "2.3"} if is_spoilt else cells
 
     texts = []

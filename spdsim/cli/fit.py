@@ -8,7 +8,7 @@ import typer
 from spdsim.cli.options import BreakdownPath, TablePath
 
 if TYPE_CHECKING:
-    from spdsim.fitting import Fit, LeftOut
+    from spdsim.fitting import Fit, LeftOut, RivalFigure
 
 
 def fit(
@@ -75,28 +75,33 @@ def _fit_table(table: Path, breakdown: Path, profile_file: Path, source: str, *,
     from spdsim.cli.screen import Screen
     from spdsim.evidence import read_breakdown, read_table
     from spdsim.fitting import backed, fit_profile, leave_one_out, profile_text, profiled_cycles
+    from spdsim.fitting.rivals import fit_rivals, with_rivals
     from spdsim.render.fitting import print_fit
 
-    rows, breakdowns = read_table(table).rows, read_breakdown(breakdown)
+    known, breakdowns = read_table(table), read_breakdown(breakdown)
+    rows = known.rows
     with Outputs(inputs=[table, breakdown]) as outputs:
         to_profile = outputs.reserve(profile_file)
         with LateProgress(not quiet, "fits") as progress:
             fitted = fit_profile(rows, breakdowns, source, str(table))
             left_out = leave_one_out(rows, breakdowns, source, str(table), progress)
+        profile = backed(fitted, left_out)
+        rivals = fit_rivals(known.rivals, profile)
         assert to_profile is not None
-        to_profile.write_text(profile_text(backed(fitted, left_out), _head(fitted, left_out)), encoding="utf-8")
+        text = profile_text(with_rivals(profile, rivals), _head(fitted, left_out, rivals))
+        to_profile.write_text(text, encoding="utf-8")
         if not quiet:
             title = f"{profile_file}: fitted to {table} and {breakdown}"
-            print_fit(fitted, profiled_cycles(fitted), left_out, Screen(), title=title)
+            print_fit(fitted, profiled_cycles(fitted), left_out, Screen(), title=title, rivals=rivals)
 
 
-def _head(fitted: "Fit", left_out: "tuple[LeftOut, ...]") -> str:
+def _head(fitted: "Fit", left_out: "tuple[LeftOut, ...]", rivals: "tuple[RivalFigure, ...]") -> str:
     """The comment at the top of a profile: how it was made, and what was fitted."""
-    parameters = ", ".join(
-        f"{parameter.name} {parameter.value:.4g}" + (f" +- {parameter.std:.2g}" if parameter.std else "")
-        for parameter in fitted.estimates
-    )
-    lines = ["Written by `spdsim fit`: fit again rather than edit.", f"Fitted: {parameters}."]
+    found = [[(parameter.name, parameter.value, parameter.std) for parameter in fitted.estimates]]
+    found += [[(each.key, each.value_s, each.std_s) for each in rivals]] if rivals else []
+    said = [", ".join(f"{name} {value:.4g}" + (f" +- {std:.2g}" if std else "") for name, value, std in group)
+            for group in found]  # fmt: skip
+    lines = ["Written by `spdsim fit`: fit again rather than edit.", *(f"Fitted: {each}." for each in said)]
     lines += [
         f"Left out and predicted, n = {out.stages}: mean error {100 * error:+.1f} % of the calibrate rows."
         for out in left_out

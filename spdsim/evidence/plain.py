@@ -2,6 +2,7 @@
 
 use: calibrate, where a figure of the catalogue follows from the line; else validate.
 token_ms: milliseconds of a token. devices: 1, or as many as share every layer by tensor parallelism.
+Two columns may be there besides, of what an engine does with several devices: lm_head, and all_reduce_us.
 """
 
 from dataclasses import dataclass
@@ -13,6 +14,10 @@ from spdsim.evidence.sheet import Record, read_sheet
 COLUMNS = ("model", "gpu", "devices", "launch", "context_tokens", "token_ms", "use", "source")
 NUMBERS = ("devices", "context_tokens", "token_ms")
 """The columns that hold numbers."""
+HEAD_COLUMN, ALL_REDUCE_COLUMN = "lm_head", "all_reduce_us"
+"""Columns that may be left out: how several devices share the LM head, and microseconds of the engine's all-reduce."""
+
+_HEADS = {"": False, "sharded": False, "whole": True}
 
 Launch = Literal["eager", "compiled", "cuda_graph"]
 _LAUNCHES: dict[str, Launch] = {"eager": "eager", "compiled": "compiled", "cuda_graph": "cuda_graph"}
@@ -20,7 +25,10 @@ _LAUNCHES: dict[str, Launch] = {"eager": "eager", "compiled": "compiled", "cuda_
 
 @dataclass(frozen=True, slots=True)
 class PlainRow:
-    """One measurement. token_s: seconds of a token; None: to be predicted only."""
+    """One measurement. token_s: seconds of a token; None: to be predicted only.
+
+    has_whole_head: every device computes the LM head whole. all_reduce_s: of the engine; None: the catalogue's.
+    """
 
     place: str
     model: str
@@ -31,6 +39,8 @@ class PlainRow:
     token_s: float | None
     use: str
     source: str
+    has_whole_head: bool = False
+    all_reduce_s: float | None = None
 
     @property
     def is_tensor_parallel(self) -> bool:
@@ -66,9 +76,15 @@ def _row(record: Record) -> PlainRow:
     if launch not in _LAUNCHES:
         raise record.error("launch", f"must be one of {', '.join(_LAUNCHES)}")
     token_ms = record.number("token_ms", is_above=True) if record.cells["token_ms"] else None
+    head = record.cells.get(HEAD_COLUMN, "")
+    if head not in _HEADS:
+        raise record.error(HEAD_COLUMN, "must be sharded, whole or empty, which is sharded")
+    has_meeting = bool(record.cells.get(ALL_REDUCE_COLUMN))
+    meeting_us = record.number(ALL_REDUCE_COLUMN, is_above=True) if has_meeting else None
     return PlainRow(
         place=record.place, model=record.text("model"), gpu=record.text("gpu"), devices=record.whole("devices", 1),
         launch=_LAUNCHES[launch], context_tokens=record.whole("context_tokens", 0),
         token_s=None if token_ms is None else token_ms / 1e3, use=record.cells["use"],
-        source=record.cells["source"],
+        source=record.cells["source"], has_whole_head=_HEADS[head],
+        all_reduce_s=None if meeting_us is None else meeting_us / 1e6,
     )  # fmt: skip

@@ -1,12 +1,14 @@
-"""A table of published speedups, a line for each configuration and data set.
+"""A table of published speedups, a line for each method, configuration and data set.
 
-theoretical_speedup: n K / C, with n stages, K new tokens and C cycles (the free first token counted).
+theoretical_speedup: of SPD n K / C, with n stages, K new tokens and C cycles (the free first token counted); of other
+methods what `spdsim.prediction.rivals` takes it for.
 wall_speedup: tokens per second over those of plain decoding on one GPU of the same kind.
 """
 
 from dataclasses import dataclass
 from math import sqrt
 from os import PathLike, fspath
+from typing import Literal
 
 from spdsim import theory
 from spdsim.errors import InputError
@@ -22,8 +24,10 @@ COLUMNS = (
 NUMBERS = COLUMNS[1:2] + COLUMNS[3:5] + COLUMNS[6:9]
 """The columns that hold numbers."""
 
-METHOD = "spd"
-"""The method that can be predicted; rows of others are skipped."""
+Method = Literal["spd", "ppsd", "eagle3"]
+METHODS: dict[str, Method] = {"spd": "spd", "ppsd": "ppsd", "eagle3": "eagle3"}
+"""The methods that can be predicted: speculative pipeline decoding; pipeline stages with an early exit that drafts
+(PPSD); a head that drafts token by token, then a verification (EAGLE-3). Rows of others are skipped."""
 
 USES = ("calibrate", "validate", "")
 """What a line may be for."""
@@ -49,11 +53,13 @@ ROUNDING_STD = 0.01 / sqrt(12.0)
 class Row:
     """One line that can be predicted.
 
-    num_rejections: R, from the theoretical speedup by the law C = (K - 1) + (n - 1)(R + 1); not a whole number,
+    stages: 0 for a method without any. draft_layers: of eagle3 the drafts of a round.
+    num_rejections: of SPD R, from the theoretical speedup by the law C = (K - 1) + (n - 1)(R + 1); not a whole number,
     for it is a mean. is_mean: the line is the mean of others and no evidence of its own.
     """
 
     place: str
+    method: Method
     model: str
     temperature: float
     stages: int
@@ -91,8 +97,13 @@ class Table:
 
     @property
     def rows(self) -> list[Row]:
-        """The lines that can be predicted."""
-        return [row for _, row in self.lines if row is not None]
+        """The lines of SPD, which a profile is fitted to."""
+        return [row for _, row in self.lines if row is not None and row.method == "spd"]
+
+    @property
+    def rivals(self) -> list[Row]:
+        """The lines of other methods that can be predicted."""
+        return [row for _, row in self.lines if row is not None and row.method != "spd"]
 
 
 def read_table(path: str | PathLike[str]) -> Table:
@@ -122,19 +133,21 @@ def _row(record: Record) -> Row | None:
         record.optional_number(column)
     if record.cells["use"] not in USES:
         raise record.error("use", "must be calibrate, validate or empty")
-    if record.text("method").lower() != METHOD:
+    method = METHODS.get(record.text("method").lower())
+    if method is None:
         return None
-    stages = record.whole("stages", 2, MOST_STAGES)
+    stages = 0 if method == "eagle3" else record.whole("stages", 2, MOST_STAGES)
+    draft_layers = record.whole("draft_layers_or_steps", 1, MOST_DRAFT_LAYERS)
     speedup = _positive(record, "theoretical_speedup")
-    _check_speedup(record, stages, speedup)
+    _check_speedup(record, method, stages or draft_layers, speedup)
     wall = None
     if record.cells["wall_speedup"]:
         wall = _positive(record, "wall_speedup")
     return Row(
-        place=record.place, model=record.text("model"), temperature=record.number("temperature"), stages=stages,
-        draft_layers=record.whole("draft_layers_or_steps", 1, MOST_DRAFT_LAYERS), dataset=record.text("dataset"),
-        baseline_tokens_per_s=_positive(record, "baseline_tokens_per_s"),
-        theoretical_speedup=speedup, num_rejections=rejections(speedup, stages), wall_speedup=wall,
+        place=record.place, method=method, model=record.text("model"), temperature=record.number("temperature"),
+        stages=stages, draft_layers=draft_layers, dataset=record.text("dataset"),
+        baseline_tokens_per_s=_positive(record, "baseline_tokens_per_s"), theoretical_speedup=speedup,
+        num_rejections=rejections(speedup, stages) if method == "spd" else 0.0, wall_speedup=wall,
         use=record.cells["use"],
     )  # fmt: skip
 
@@ -149,19 +162,25 @@ def _positive(record: Record, column: str) -> float:
 def _check_once(table: Table) -> None:
     """Raise InputError for a configuration that two lines give."""
     found: dict[tuple[object, ...], str] = {}
-    for row in table.rows:
-        key = (row.model.lower(), row.temperature, row.stages, row.draft_layers, row.dataset.lower())
+    for row in (*table.rows, *table.rivals):
+        key = (row.method, row.model.lower(), row.temperature, row.stages, row.draft_layers, row.dataset.lower())
         if key in found:
             rule = "must be another model, temperature, stages, draft layers or dataset"
             raise InputError(f"{row.place}: gives the same configuration as {found[key]}: {rule}")
         found[key] = row.place
 
 
-def _check_speedup(record: Record, stages: int, speedup: float) -> None:
-    """Raise InputError for a speedup that no number of rejections gives."""
+def _check_speedup(record: Record, method: Method, size: int, speedup: float) -> None:
+    """Raise InputError for a speedup that no number of rejections gives. size: stages, or drafts of a round."""
+    if method == "eagle3":
+        if speedup > size + 1 + _ROUNDING:
+            rule = f"must be at most {size + 1}, all drafts of a round and the target's own token"
+            raise record.error("theoretical_speedup", rule)
+        return
     tokens = NEW_TOKENS
-    most = stages * tokens / theory.cycles(tokens, 0, stages)
-    least = stages * tokens / theory.cycles(tokens, tokens - 2, stages)
+    most = size * tokens / theory.cycles(tokens, 0, size)
+    # A draft that is paid for may make it slower than plain decoding.
+    least = size * tokens / theory.cycles(tokens, tokens - 2, size) if method == "spd" else 0.0
     if not least - _ROUNDING <= speedup <= most + _ROUNDING:
-        rule = f"must be {least:.2f} to {most:.2f} with {stages} stages and {tokens} tokens"
+        rule = f"must be {least:.2f} to {most:.2f} with {size} stages and {tokens} tokens"
         raise record.error("theoretical_speedup", rule)

@@ -2,9 +2,12 @@
 
 from spdsim.prediction.case import Case, layer_s, scenario_of
 from spdsim.prediction.cycles import Cycles, cycles_of
-from spdsim.prediction.predictor import Prediction, Predictor, case_of
+from spdsim.prediction.interval import Prediction
+from spdsim.prediction.predictor import Predictor, case_of
+from spdsim.prediction.rivals import RivalPredictor
 from spdsim.prediction.speedup import wall_speedup
 
 __all__ = [
-    "Case", "Cycles", "Prediction", "Predictor", "case_of", "cycles_of", "layer_s", "scenario_of", "wall_speedup",
+    "Case", "Cycles", "Prediction", "Predictor", "RivalPredictor", "case_of", "cycles_of", "layer_s", "scenario_of",
+    "wall_speedup",
 ]  # fmt: skip

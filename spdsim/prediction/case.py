@@ -34,13 +34,23 @@ def num_nodes(num_stages: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What decides the cycles of a run. token_s: seconds of a token in plain decoding on one GPU."""
+    """What decides the cycles of a run. token_s: seconds of a token in plain decoding on one GPU.
+
+    has_early_exit: what drafts is a head behind the first stage, on its device and in series with it (PPSD,
+    arXiv:2509.19368), so that there is a device for each stage and none besides.
+    """
 
     model: TargetModel
     stages: int
     draft_layers: int
     is_sampled: bool
     token_s: float
+    has_early_exit: bool = False
+
+    @property
+    def num_devices(self) -> int:
+        """One for each stage, and one for the draft rank where it has its own."""
+        return self.stages + (not self.has_early_exit)
 
 
 def layer_s(case: Case, profile: Profile) -> float:
@@ -61,6 +71,8 @@ def layer_s(case: Case, profile: Profile) -> float:
 def scaled_profile(case: Case, profile: Profile) -> Profile:
     """Return the profile with its layers as fast as the case's baseline says, those of the draft module too."""
     own_s, written_s = layer_s(case, profile), figure(profile, "forward_per_layer")
+    if case.has_early_exit:
+        profile = _with_early_exit(case, profile)
     changed = {"forward_per_layer": own_s}
     if profile.draft_per_layer is not None:
         draft_s = figure(profile, "draft_per_layer")
@@ -82,16 +94,28 @@ def scenario_of(case: Case, profile: Profile, accepted: str = "A", new_tokens: i
     return build_scenario(_data(case, scaled_profile(case, profile), accepted, new_tokens))
 
 
+def _with_early_exit(case: Case, profile: Profile) -> Profile:
+    """Return the profile with the exit for a draft, whatever the number of its layers."""
+    exit_s = figure(profile, "rivals.early_exit_s") / case.draft_layers
+    others = {key: 0.0 for key in ("draft_fixed", "draft_sampling") if getattr(profile, key) is not None}
+    kept = profile.model_copy(update={"draft": None})
+    return with_figures(kept, {"draft_per_layer": exit_s, **others})
+
+
 def _data(case: Case, profile: Profile, accepted: str, new_tokens: int) -> dict[str, Any]:
     last = case.model.num_layers - 1
-    anchors = ANCHORS if last == ANCHORS[-1] else min(len(ANCHORS), last)
+    anchors: Any = ANCHORS if last == ANCHORS[-1] else min(len(ANCHORS), last)
+    draft = {"layers": case.draft_layers, "anchors": anchors}
+    if case.has_early_exit:
+        draft = {"layers": case.draft_layers, "anchors": [0, case.model.num_layers // case.stages],
+                 "placement": "stage_0"}  # fmt: skip
     return {
         "name": f"{case.model.name}, {case.stages} stages",
         "model": case.model,
-        "devices": {"gpu": {"name": "gpu"}, "count": case.stages + 1, "per_node": PER_NODE},
+        "devices": {"gpu": {"name": "gpu"}, "count": case.num_devices, "per_node": PER_NODE},
         "links": {"intra_node": "nvlink4", "inter_node": "infiniband-ndr"},
         "partition": {"stages": case.stages},
-        "draft": {"layers": case.draft_layers, "anchors": anchors},
+        "draft": draft,
         "acceptance": {"kind": "replay", "accepted": [accepted], "source": "made to order"},
         "workload": {"new_tokens": new_tokens},
         "timing": {"kind": "profile", "profile": profile},

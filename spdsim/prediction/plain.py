@@ -1,14 +1,16 @@
-"""Predicting plain decoding from catalogue figures alone: nothing here was fitted to what it predicts."""
+"""Predicting plain decoding from the catalogue and what a row says of its engine: nothing here was fitted to it."""
+
+from dataclasses import replace
 
 from spdsim.errors import InputError
 from spdsim.evidence.plain import PlainRow
 from spdsim.scenario.build import gpu_named
 from spdsim.scenario.target_files import load_model
-from spdsim.timing.plain import plain_token_s
+from spdsim.timing.plain import decode_times
 
 
 def predict_plain(row: PlainRow) -> float | None:
-    """Return seconds of a token; None where the catalogue has no all-reduce for so many of these devices.
+    """Return seconds of a token; None where nothing is known of an all-reduce over so many of these devices.
 
     Raises InputError, with the row's place, for a model or a GPU that is not known.
     """
@@ -20,4 +22,11 @@ def predict_plain(row: PlainRow) -> float | None:
         gpu = gpu_named(row.gpu)
     except InputError as error:
         raise InputError(f"{row.place}: gpu is {row.gpu!r}: {error}") from None
-    return plain_token_s(model, gpu, row.launch, row.context_tokens, row.devices)
+    times = decode_times(
+        model, gpu, row.launch, context_tokens=row.context_tokens, num_devices=row.devices,
+        all_reduce_s=row.all_reduce_s,
+    )  # fmt: skip
+    alone = decode_times(model, gpu, row.launch, context_tokens=row.context_tokens)
+    if times is not None and alone is not None and row.has_whole_head:
+        times = replace(times, head_s=alone.head_s, head_issue=alone.head_issue)
+    return None if times is None else times.token_s

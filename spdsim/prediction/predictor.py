@@ -9,16 +9,16 @@ stages to the draft, one side may do nothing. What errors and alternatives chang
 steps of a quarter, so rows that differ in nothing else share it.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from math import log, sqrt
-from typing import TypeVar
 
 from spdsim.errors import InputError
-from spdsim.evidence.table import ROUNDING_STD, Row, rejections
+from spdsim.evidence.table import Row, rejections
 from spdsim.prediction.case import Case, layer_s, scenario_of
 from spdsim.prediction.cycles import Cycles, cycles_of
+from spdsim.prediction.interval import QUANTILE, Prediction, at, is_of_rivals, rounded, scatter, shifted
 from spdsim.prediction.speedup import rule_speedup, wall_speedup
 from spdsim.scenario.profile import Profile
 from spdsim.scenario.profile_file import figure, with_figures
@@ -26,40 +26,17 @@ from spdsim.scenario.target import TargetModel
 from spdsim.scenario.target_files import load_model
 from spdsim.timing.profile_range import outside
 
-_QUANTILE = 2.0
-"""Standard errors to either side: 95 % of a normal distribution, rounded up."""
-
 _NEAR = 1.1
 """How far a baseline may be from those of the evidence, or a draft from setting the pace, and still be near."""
 
 _STEP = 1.25
 """How far baselines lie apart at which errors and alternatives are looked at."""
 
-_UNSEEN = 0.05
-"""Standard deviation beyond the evidence of a profile that was never tried on what it had not seen: assumed."""
-
 _TEMPERATURES = (0.0, 1.0)
 """Temperatures of the published runs."""
 
 _DRAFT = ("draft", "draft_per_layer", "draft_fixed", "draft_sampling")
 """The figures that a draft takes its time from."""
-
-Result = TypeVar("Result")
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """What a profile says of one row. low, high: about 95 %. outside: why it is an extrapolation, if it is one.
-
-    rule_speedup: what the one-line rule says.
-    """
-
-    wall_speedup: float
-    low: float
-    high: float
-    rule_speedup: float
-    cycles: Cycles
-    outside: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,11 +77,13 @@ class Predictor:
         if profile.forward_per_layer is None:
             raise InputError("forward_per_layer is missing: must be given, for a row's baseline sets it")
         backing = profile.backing
+        # What other methods take is of no account here.
+        uncertainty = [error for error in backing.uncertainty if not all(map(is_of_rivals, error.shifts))]
         self._profile = profile
         self._best = _Reading(profile)
         self._errors = [
-            tuple(_Reading(_shifted(profile, error.shifts, side)) for side in (_QUANTILE, -_QUANTILE))
-            for error in backing.uncertainty
+            tuple(_Reading(shifted(profile, error.shifts, side)) for side in (QUANTILE, -QUANTILE))
+            for error in uncertainty
         ]
         self._alternatives = [
             _Reading(with_figures(profile, other.figures), other.draft_per_row_s or 0.0)
@@ -113,7 +92,7 @@ class Predictor:
         self._slow_draft = _Reading(
             with_figures(profile, {key: _NEAR * figure(profile, key) for key in _DRAFT if getattr(profile, key)})
         )
-        says = ["", *(error.says for error in backing.uncertainty for _ in range(2))]
+        says = ["", *(error.says for error in uncertainty for _ in range(2))]
         says += [other.says for other in backing.alternatives]
         readings = [self._best, *(side for sides in self._errors for side in sides), *self._alternatives]
         for reading, words in zip(readings, says, strict=True):
@@ -127,11 +106,11 @@ class Predictor:
 
         Raises InputError, with the row's place, where the row and the profile do not go together.
         """
-        return _at(row, lambda: self._predict(row))
+        return at(row, lambda: self._predict(row))
 
     def speedup(self, row: Row) -> float:
         """Return the wall speedup of a row alone, without an interval."""
-        return _at(row, lambda: self._speedup(row, case_of(row), self._best))
+        return at(row, lambda: self._speedup(row, case_of(row), self._best))
 
     def _predict(self, row: Row) -> Prediction:
         case = case_of(row)
@@ -156,18 +135,11 @@ class Predictor:
         """How far the interval goes to either side, as a fraction, the alternatives aside."""
         best = self._speedup(row, case, self._best)
         moved = [[self._ratio(row, case, side) for side in sides] for sides in self._errors]
-        moved.append([self._speedup(rounded, case, self._best) / best for rounded in _rounded(row)])
+        moved.append([self._speedup(other, case, self._best) / best for other in _rounded(row)])
         worse = [max(abs(ratio - 1.0) for ratio in sides) for sides in moved]
-        return sqrt((_QUANTILE * self._scatter(is_outside=is_outside)) ** 2 + sum(by**2 for by in worse))
-
-    def _scatter(self, *, is_outside: bool) -> float:
-        backing = self._profile.backing
-        scatter = backing.scatter_fraction or 0.0
-        if not is_outside:
-            return scatter
-        # Never tried on what it had not seen: it may be further off there than any that was.
-        unseen = backing.unseen_fraction or max(_UNSEEN, _QUANTILE * scatter)
-        return max(scatter, unseen)
+        return sqrt(
+            (QUANTILE * scatter(self._profile.backing, is_outside=is_outside)) ** 2 + sum(by**2 for by in worse)
+        )
 
     def _outside(self, row: Row, case: Case, cycles: Cycles) -> Iterator[str]:
         known, is_bound = self._profile.range, cycles.is_draft_bound
@@ -206,26 +178,9 @@ class Predictor:
         return self._cycles[key]
 
 
-def _at(row: Row, work: Callable[[], Result]) -> Result:
-    """Return what `work` returns; its error with the row's place."""
-    try:
-        return work()
-    except InputError as error:
-        text = str(error)
-        raise InputError(text if text.startswith(row.place) else f"{row.place}: {text}") from None
-
-
-def _shifted(profile: Profile, shifts: Mapping[str, float], times: float) -> Profile:
-    return with_figures(profile, {key: figure(profile, key) + times * shift for key, shift in shifts.items()})
-
-
 def _rounded(row: Row) -> list[Row]:
-    """The row with its theoretical speedup two standard errors of rounding more, and less.
-
-    The baseline's rounding is left out: a faster layer makes both plain decoding and the stages faster.
-    """
-    speedups = [row.theoretical_speedup + side * ROUNDING_STD for side in (_QUANTILE, -_QUANTILE)]
-    return [replace(row, theoretical_speedup=s, num_rejections=rejections(s, row.stages)) for s in speedups if s > 0.0]
+    """The row with its theoretical speedup two standard errors of rounding more, and less."""
+    return [replace(other, num_rejections=rejections(other.theoretical_speedup, row.stages)) for other in rounded(row)]
 
 
 def _count(number: int, noun: str) -> str:

@@ -6,7 +6,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from spdsim.fitting import Fit, LeftOut, ProfiledCycle
+from spdsim.fitting import Fit, LeftOut, ProfiledCycle, RivalFigure
 from spdsim.render.look import Look
 from spdsim.render.trim import Trimmed
 from spdsim.render.validation import left_out_table, signed
@@ -18,19 +18,27 @@ _MEANINGS = {
 }
 """A fitted parameter's name in the profile, its unit, and what it is."""
 
+_OF_RIVALS = {
+    "rivals.early_exit_s": ("ppsd: exit", "a draft by an early exit of one layer"),
+    "rivals.round_token_s": ("eagle3: token", "what each token takes beside drafts and verifications"),
+}
+"""The same of other methods, in milliseconds."""
+
 
 def print_fit(
-    fit: Fit, cycles: Sequence[ProfiledCycle], left_out: Sequence[LeftOut], console: Console, *, title: str
-) -> None:
-    """Print a fit on `console`."""
+    fit: Fit, cycles: Sequence[ProfiledCycle], left_out: Sequence[LeftOut], console: Console, *, title: str,
+    rivals: Sequence[RivalFigure] = (),
+) -> None:  # fmt: skip
+    """Print a fit on `console`. rivals: what other methods take."""
     look = Look.of(console)
-    for part in _parts(fit, cycles, left_out, title, look):
+    for part in _parts(fit, cycles, left_out, rivals, title, look):
         console.print(Trimmed(part))
 
 
 def _parts(
-    fit: Fit, cycles: Sequence[ProfiledCycle], left_out: Sequence[LeftOut], title: str, look: Look
-) -> Iterator[RenderableType]:
+    fit: Fit, cycles: Sequence[ProfiledCycle], left_out: Sequence[LeftOut], rivals: Sequence[RivalFigure], title: str,
+    look: Look,
+) -> Iterator[RenderableType]:  # fmt: skip
     yield Text(title, look.style("bold"))
     greedy = sum(not row.is_sampled for row in fit.rows)
     counts = " and ".join(str(breakdown.stages) for breakdown in fit.breakdowns)
@@ -50,14 +58,31 @@ def _parts(
         yield ""
         yield Text("Each number of stages left out of the fit, and then predicted", look.style("bold"))
         yield left_out_table(left_out, look)
+    if rivals:
+        yield ""
+        yield Text("Other methods, each fitted to its own rows", look.style("bold"))
+        yield _of_rivals(rivals, look)
 
 
-def _parameters(fit: Fit, look: Look) -> Table:
+def _of_rivals(rivals: Sequence[RivalFigure], look: Look) -> Table:
+    table = _fitted(look)
+    for each in rivals:
+        name, meaning = _OF_RIVALS[each.key]
+        table.add_row(name, f"{1e3 * each.value_s:.3f} ms", f"{1e3 * each.std_s:.3f} ms", meaning)
+    return table
+
+
+def _fitted(look: Look) -> Table:
     table = Table(box=None, pad_edge=False, header_style=look.style("dim"))
     table.add_column("fitted", no_wrap=True)
     table.add_column("value", justify="right", no_wrap=True)
     table.add_column("std. error", justify="right", no_wrap=True)
     table.add_column("", style=look.style("dim"))
+    return table
+
+
+def _parameters(fit: Fit, look: Look) -> Table:
+    table = _fitted(look)
     for parameter in fit.estimates:
         name, factor, unit, meaning = _MEANINGS[parameter.name]
         error = "no evidence" if parameter.std is None else f"{factor * parameter.std:.3f} {unit}"

@@ -9,16 +9,18 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from spdsim.evidence import Row
 from spdsim.fitting import LeftOut
 from spdsim.grades import GRADES
+from spdsim.prediction import Prediction
 from spdsim.prediction.speedup import RULE_CYCLE_S, RULE_LAYER_S
 from spdsim.render.blocks import bullets, heading, plain_table
 from spdsim.render.look import Look
 from spdsim.render.trim import Trimmed
-from spdsim.validation.report import Line, Validation
+from spdsim.validation.report import Group, Line, Validation
 
 _NAMES = {"all": "all", "use": "", "stages": "n = ", "temperature": "T = ", "model": ""}
-"""What stands before a group's value."""
+"""What stands before a group's value; a group of another method has the method there."""
 
 
 def print_validation(found: Validation, console: Console) -> None:
@@ -39,13 +41,24 @@ def _parts(found: Validation, look: Look) -> Iterator[RenderableType]:
     yield _headline(found, look)
     for use in dict.fromkeys(line.row.use for line in found.lines if line.row is not None):
         lines = [line for line in found.lines if line.row is not None and line.row.use == use]
+        own = [line for line in lines if line.row and line.row.method == "spd"]
+        others = [line for line in lines if line.row and line.row.method != "spd"]
         yield from heading(_title(use), look)
-        yield _rows(lines, look, has_intervals=found.has_intervals)
+        if own:
+            yield _rows(own, look, has_intervals=found.has_intervals)
+        for model in dict.fromkeys(line.row.model for line in others if line.row):
+            yield Text(f"Other methods, {model}", look.style("dim"))
+            alike = [line for line in others if line.row and line.row.model == model]
+            yield _rows_of_others(alike, look, has_intervals=found.has_intervals)
     if notes := _notes(found):
         yield Text(notes, look.style("dim"))
-    if found.groups:
+    of_others = [group for group in found.groups if group.by not in _NAMES]
+    if len(found.groups) > len(of_others):
         yield from heading("Errors by group, in per cent", look)
         yield _groups(found, look)
+    if of_others:
+        yield from heading("Errors of other methods, in per cent", look)
+        yield _groups_of_others(of_others, look)
     if found.left_out:
         yield from heading("Each number of stages left out of the fit, and then predicted", look)
         yield left_out_table(found.left_out, look)
@@ -60,6 +73,8 @@ def _headline(found: Validation, look: Look) -> Text:
     steps = ", ".join(f"{grade} up to {100 * most:g} %" for most, grade in GRADES)
     rows = "row" if group.num_rows == 1 else "rows"
     of = f"the {group.num_rows} {rows}" if group.by == "all" else f"the {group.num_rows} {group.value} {rows}"
+    if any(line.row is not None and line.row.method != "spd" for line in found.lines):
+        of += " of SPD"
     return Text.assemble(
         (f"Grade {found.grade}", look.style("bold")),
         f": mean absolute error {100 * group.mean_absolute_error:.1f} % of {of}",
@@ -96,28 +111,52 @@ def _rows(lines: Sequence[Line], look: Look, *, has_intervals: bool) -> Table:
         row, prediction = line.row, line.prediction
         if row is None or prediction is None:
             continue
-        published = look.none if row.wall_speedup is None else f"{row.wall_speedup:.2f}"
-        # Means of other rows are shown, but they do not count.
-        error = f"({signed(line.error, look)})" if line.error is not None and row.is_mean else signed(line.error, look)
-        interval = f"{prediction.low:.2f} to {prediction.high:.2f}" if has_intervals else look.none
-        mark = "*" if prediction.outside else ""
         table.add_row(
-            row.model, f"{row.temperature:g}", str(row.stages), str(row.draft_layers), row.dataset, published,
-            f"{prediction.wall_speedup:.2f}{mark or ' '}", interval, error,
+            row.model, f"{row.temperature:g}", str(row.stages), str(row.draft_layers), row.dataset,
+            *_compared(line, row, prediction, look, has_intervals=has_intervals),
             style=look.style("dim") if row.is_mean else None,
         )  # fmt: skip
     return table
+
+
+def _rows_of_others(lines: Sequence[Line], look: Look, *, has_intervals: bool) -> Table:
+    table = plain_table(
+        look, ("method", "T", "size", "data set", "published", "predicted", "95 % interval", "error"), 4
+    )
+    for line in lines:
+        row, prediction = line.row, line.prediction
+        if row is None or prediction is None:
+            continue
+        size = f"n = {row.stages}" if row.stages else f"{row.draft_layers} drafts"
+        table.add_row(
+            row.method, f"{row.temperature:g}", size, row.dataset,
+            *_compared(line, row, prediction, look, has_intervals=has_intervals),
+            style=look.style("dim") if row.is_mean else None,
+        )  # fmt: skip
+    return table
+
+
+def _compared(
+    line: Line, row: Row, prediction: Prediction, look: Look, *, has_intervals: bool
+) -> tuple[str, str, str, str]:
+    """Published, predicted, interval and error."""
+    published = look.none if row.wall_speedup is None else f"{row.wall_speedup:.2f}"
+    # Means of other rows are shown, but they do not count.
+    error = f"({signed(line.error, look)})" if line.error is not None and row.is_mean else signed(line.error, look)
+    interval = f"{prediction.low:.2f} to {prediction.high:.2f}" if has_intervals else look.none
+    mark = "*" if prediction.outside else " "
+    return published, f"{prediction.wall_speedup:.2f}{mark}", interval, error
 
 
 def _groups(found: Validation, look: Look) -> Table:
     heads = ("", "rows", "mean", "mean size", "largest", "one-line rule:\nmean", "\nmean size", "\nlargest")
     table = plain_table(look, heads, 1)
     for group in found.groups:
-        name = _NAMES[group.by] + ("" if group.by == "all" else group.value)
-        ours = (group.mean_error, group.mean_absolute_error, group.largest_error)
-        rule = (group.rule_mean_error, group.rule_mean_absolute_error, group.rule_largest_error)
-        cells = [_size(error, index) for errors in (ours, rule) for index, error in enumerate(errors)]
-        table.add_row(name, str(group.num_rows), *cells)
+        if group.by in _NAMES:
+            name = _NAMES[group.by] + ("" if group.by == "all" else group.value)
+            rule = (group.rule_mean_error, group.rule_mean_absolute_error, group.rule_largest_error)
+            cells = [_size(error, index, look) for index, error in enumerate(rule)]
+            table.add_row(name, str(group.num_rows), *_sizes(group, look), *cells)
     layer_ms, cycle_ms = 1e3 * RULE_LAYER_S, 1e3 * RULE_CYCLE_S
     table.caption = f"One-line rule: every cycle takes {layer_ms:g} ms a layer of a stage and {cycle_ms:g} ms more."
     if found.is_rule_nearer:
@@ -126,7 +165,21 @@ def _groups(found: Validation, look: Look) -> Table:
     return table
 
 
-def _size(error: float, index: int) -> str:
+def _groups_of_others(groups: Sequence[Group], look: Look) -> Table:
+    table = plain_table(look, ("", "", "rows", "mean", "mean size", "largest"), 2)
+    for group in groups:
+        table.add_row(group.by, group.value, str(group.num_rows), *_sizes(group, look))
+    return table
+
+
+def _sizes(group: Group, look: Look) -> list[str]:
+    ours = (group.mean_error, group.mean_absolute_error, group.largest_error)
+    return [_size(error, index, look) for index, error in enumerate(ours)]
+
+
+def _size(error: float | None, index: int, look: Look) -> str:
+    if error is None:
+        return look.none
     return f"{100 * error:.1f}" if index == 1 else f"{100 * error:+.1f}"
 
 

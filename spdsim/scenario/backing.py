@@ -62,6 +62,12 @@ class Range(Part):
     )
     nodes: Between | None = Field(default=None, description="Fewest and most nodes.")
     launch: tuple[str, ...] | None = Field(default=None, description="Ways of launching.")
+    early_exit_stages: tuple[Count, ...] | None = Field(
+        default=None, description="Numbers of stages that an early exit was measured with."
+    )
+    round_drafts: tuple[Count, ...] | None = Field(
+        default=None, description="Drafts of a round that drafting in rounds was measured with."
+    )
     plain_token_s: Annotated[tuple[Positive, Positive], AfterValidator(_ordered)] | None = Field(
         default=None, description="Least and most seconds of a token in plain decoding on one device."
     )

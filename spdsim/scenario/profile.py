@@ -54,6 +54,18 @@ class ProfileRuntime(Part):
     )
 
 
+class RivalTimes(Part):
+    """What other methods take on the machine of a profile; `spdsim validate` predicts their rows with it."""
+
+    early_exit_s: Seconds | None = Field(
+        default=None, description="A draft by an early exit of one layer, on the first stage's device (PPSD)."
+    )
+    round_token_s: Seconds | None = Field(
+        default=None,
+        description="What every token takes beside the drafts and verifications of its round (EAGLE-3).",
+    )
+
+
 class Profile(Part):
     """Seconds of every task. `forward`, `draft` (with two stages or more) and `verify` are needed; others are 0.
 
@@ -100,6 +112,7 @@ class Profile(Part):
     )
     control: ControlTime = ControlTime()
     messages: MessageTimes = MessageTimes()
+    rivals: RivalTimes = RivalTimes()
     figures: dict[str, Provenance] = Field(
         default_factory=dict, description="Origin of single figures, by dotted key such as control.per_cycle_s."
     )

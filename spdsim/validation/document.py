@@ -35,6 +35,7 @@ def validation_document(found: Validation) -> dict[str, Any]:
 def _line(line: Line, *, has_interval: bool) -> dict[str, Any]:
     cells = {column: _value(column, cell) for column, cell in line.record.cells.items()}
     prediction = line.prediction
+    cycles = prediction.cycles if prediction else None
     return {
         **cells,
         "status": line.status,
@@ -42,9 +43,9 @@ def _line(line: Line, *, has_interval: bool) -> dict[str, Any]:
         "interval": [prediction.low, prediction.high] if prediction and has_interval else None,
         "error_fraction": line.error,
         "is_counted": line.is_counted,
-        "full_cycle_s": prediction.cycles.full_s if prediction else None,
-        "refill_s": prediction.cycles.refill_s if prediction else None,
-        "is_draft_bound": prediction.cycles.is_draft_bound if prediction else None,
+        "full_cycle_s": cycles.full_s if cycles else None,
+        "refill_s": cycles.refill_s if cycles else None,
+        "is_draft_bound": cycles.is_draft_bound if cycles else None,
         "beyond_evidence": list(prediction.outside) if prediction else [],
         "rule_wall_speedup": prediction.rule_speedup if prediction else None,
         "rule_error_fraction": line.rule_error,

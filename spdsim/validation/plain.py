@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from spdsim import __version__
-from spdsim.evidence.plain import NUMBERS, PlainRow, PlainTable
+from spdsim.evidence.plain import ALL_REDUCE_COLUMN, NUMBERS, PlainRow, PlainTable
 from spdsim.evidence.sheet import Record
 from spdsim.prediction.plain import predict_plain
 from spdsim.validation.report import Status, error_sizes
@@ -13,7 +13,8 @@ from spdsim.validation.report import Status, error_sizes
 SCHEMA_VERSION = 1
 
 LIMITS = (
-    "Catalogue figures only: nothing was fitted to the rows that count.",
+    "Catalogue figures, and what a row says of its engine (lm_head, all_reduce_us): nothing was fitted to the rows "
+    "that count.",
     "Shards of tensor parallelism are smaller than most matrices in the published tables, and an engine may overlap "
     "or fuse its all-reduces: expect times that are too long at many devices.",
     "Context grows linearly in time; nothing is said of batches.",
@@ -106,7 +107,7 @@ def plain_document(found: PlainValidation) -> dict[str, Any]:
 
 def _line(line: PlainLine) -> dict[str, Any]:
     cells = {
-        column: (float(cell) if column in NUMBERS else cell) if cell else None
+        column: (float(cell) if column in (*NUMBERS, ALL_REDUCE_COLUMN) else cell) if cell else None
         for column, cell in line.record.cells.items()
     }
     predicted_ms = None if line.predicted_s is None else 1e3 * line.predicted_s

@@ -11,7 +11,8 @@ from spdsim.grades import GRADES, grade
 from spdsim.prediction import Prediction
 
 Status = Literal["ok", "predicted", "skipped"]
-"""ok: predicted and compared; predicted: nothing published to compare with; skipped: a method not known yet."""
+"""ok: predicted and compared; predicted: nothing published to compare with; skipped: a method that is not known, or of
+which the profile has no times."""
 
 
 def error_sizes(errors: Sequence[float | None]) -> tuple[float, float, float]:
@@ -22,7 +23,7 @@ def error_sizes(errors: Sequence[float | None]) -> tuple[float, float, float]:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the table: its cells, and the prediction where its method is known."""
+    """One line of the table: its cells, and row and prediction where there is one."""
 
     record: Record
     row: Row | None = None
@@ -58,7 +59,10 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Errors of the counted lines that share a value: mean, mean absolute, and the largest with its sign."""
+    """Errors of the counted lines that share a value: mean, mean absolute, and the largest with its sign.
+
+    by: what the lines of SPD share; or another method, whose lines share their use. The one-line rule is of SPD.
+    """
 
     by: str
     value: str
@@ -66,9 +70,9 @@ class Group:
     mean_error: float
     mean_absolute_error: float
     largest_error: float
-    rule_mean_error: float
-    rule_mean_absolute_error: float
-    rule_largest_error: float
+    rule_mean_error: float | None
+    rule_mean_absolute_error: float | None
+    rule_largest_error: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,7 @@ class Validation:
 
     @property
     def graded(self) -> Group | None:
-        """The group that the grade is for: the rows to validate with, or all where there are none."""
+        """The group that the grade is for: SPD's rows to validate with, or all of SPD where there are none."""
         by_name = {(group.by, group.value): group for group in self.groups}
         return by_name.get(("use", "validate"), by_name.get(("all", "all")))
 
@@ -98,7 +102,8 @@ class Validation:
     def is_rule_nearer(self) -> bool:
         """Whether the one-line rule is nearer in the graded group: then the grade is D."""
         group = self.graded
-        return group is not None and group.mean_absolute_error > group.rule_mean_absolute_error
+        rule = None if group is None else group.rule_mean_absolute_error
+        return group is not None and rule is not None and group.mean_absolute_error > rule
 
     @property
     def grade(self) -> str | None:

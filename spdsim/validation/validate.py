@@ -7,7 +7,7 @@ from math import inf
 from spdsim.errors import InputError
 from spdsim.evidence import Row, Table
 from spdsim.fitting import LeftOut
-from spdsim.prediction import Predictor
+from spdsim.prediction import Predictor, RivalPredictor
 from spdsim.scenario.backing import Backing, Range
 from spdsim.scenario.profile import Profile
 from spdsim.validation.report import Group, Line, Validation, error_sizes
@@ -35,12 +35,15 @@ def validate_table(
     progress: called with (lines done, lines in all). Raises InputError where a row and the profile do not go together.
     """
     try:
-        predictor = Predictor(profile)
+        predictor, rivals = Predictor(profile), RivalPredictor(profile)
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
     lines = []
     for number, (record, row) in enumerate(table.lines, 1):
-        lines.append(Line(record, row, predictor.predict(row) if row is not None else None))
+        lines.append(Line(record))
+        if row is not None:
+            prediction = predictor.predict(row) if row.method == "spd" else rivals.predict(row)
+            lines[-1] = Line(record) if prediction is None else Line(record, row, prediction)
         if progress is not None:
             progress(number, len(table.lines))
     return Validation(
@@ -51,13 +54,18 @@ def validate_table(
 
 
 def _groups(lines: Sequence[Line]) -> Iterator[Group]:
-    counted = [line for line in lines if line.is_counted]
+    counted = [line for line in lines if line.is_counted and line.row is not None and line.row.method == "spd"]
     if counted:
         yield _group("all", "all", counted)
     for by, value_of in _BY:
         values = dict.fromkeys(value_of(line.row) for line in counted if line.row is not None)
         for value in sorted(values, key=_by_number):
             yield _group(by, value, [line for line in counted if line.row is not None and value_of(line.row) == value])
+    others = [line for line in lines if line.is_counted and line.row is not None and line.row.method != "spd"]
+    keys = dict.fromkeys((line.row.method, line.row.use or "none") for line in others if line.row is not None)
+    for method, use in sorted(keys):
+        own = [line for line in others if line.row and (line.row.method, line.row.use or "none") == (method, use)]
+        yield _group(method, use, own)
 
 
 def _by_number(value: str) -> tuple[float, str]:
@@ -70,7 +78,8 @@ def _by_number(value: str) -> tuple[float, str]:
 
 def _group(by: str, value: str, lines: Sequence[Line]) -> Group:
     ours = error_sizes([line.error for line in lines])
-    return Group(by, value, len(lines), *ours, *error_sizes([line.rule_error for line in lines]))
+    by_rule = [line.rule_error for line in lines if line.rule_error is not None]
+    return Group(by, value, len(lines), *ours, *(error_sizes(by_rule) if by_rule else (None, None, None)))
 
 
 def _limits(profile: Profile, lines: Sequence[Line]) -> Iterator[str]:
@@ -83,9 +92,22 @@ def _limits(profile: Profile, lines: Sequence[Line]) -> Iterator[str]:
         said = "; ".join(f"{reason} ({_rows(count)})" for reason, count in reasons.items())
         yield f"Beyond the evidence (*): {said}."
     yield from _range(profile.range)
+    yield from _of_rivals(lines)
     if skipped := Counter(line.record.cells["method"] for line in lines if line.row is None):
         methods = ", ".join(f"{_rows(count)} of {method}" for method, count in skipped.items())
-        yield f"Skipped, for the method is not simulated yet: {methods}."
+        yield f"Skipped, for the profile has no times of the method: {methods}."
+
+
+def _of_rivals(lines: Sequence[Line]) -> Iterator[str]:
+    """Say what predictions of other methods rest on."""
+    methods = {line.row.method for line in lines if line.row is not None}
+    if others := sorted(methods - {"spd"}):
+        yield (
+            f"The theoretical speedup of {' and '.join(others)} is taken to pay for the drafts, a draft layer as long "
+            "as one of the target's: assumed."
+        )
+    if "eagle3" in methods:
+        yield "Rows of eagle3 come from another engine, of which one figure is known: what a token takes besides."
 
 
 def _range(known: Range) -> Iterator[str]:
