@@ -30,7 +30,7 @@ from spdsim.engine import Engine, Request
 from spdsim.fast import decode, unsupported
 from spdsim.machine import Duration, Machine
 from spdsim.schedules.ops import Compute, Op, Payload, Recv, Send, Verdict
-from spdsim.schedules.spd import PipelineState, advance, program, start
+from spdsim.schedules.spd import Layout, PipelineState, advance, program, start
 from spdsim.trace import Trace, TraceHeader
 
 Edge = tuple[Payload, int, int]
@@ -142,9 +142,9 @@ class Straightforward:
         return float(self._env.now)
 
     def _work(self, worker: int, request: Request) -> Process:
-        state = start(self._machine.layout, request.num_tokens)
-        accepted = request.coins.fixed
-        assert accepted is not None
+        layout, accepted = self._machine.layout, request.coins.fixed
+        assert isinstance(layout, Layout) and accepted is not None
+        state = start(layout, request.num_tokens)
         while not state.is_done:
             for perform, offset in self._steps_of(worker, state):
                 yield from perform(state.cycle, state.oldest + offset)

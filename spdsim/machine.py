@@ -5,8 +5,10 @@ Knows nothing of models, GPUs or files.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, fields
+from importlib import import_module
+from types import ModuleType
+from typing import Any, Literal
 
 from spdsim.distributions import Constant, Distribution
 from spdsim.schedules import spd
@@ -145,6 +147,19 @@ class Machine:
     origins: tuple[Origin, ...] = ()
     warnings: tuple[str, ...] = field(default=())
     schedule: Schedule = spd
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process is sent: a module does not travel, but its name does."""
+        state = {each.name: getattr(self, each.name) for each in fields(self)}
+        schedule = self.schedule
+        return state | {"schedule": schedule.__name__ if isinstance(schedule, ModuleType) else schedule}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take what another process has sent."""
+        schedule = state["schedule"]
+        state = state | {"schedule": import_module(schedule) if isinstance(schedule, str) else schedule}
+        for name, value in state.items():
+            object.__setattr__(self, name, value)
 
 
 def total_speed(curve: Sequence[float], together: int) -> float:

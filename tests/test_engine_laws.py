@@ -1,5 +1,6 @@
 """Laws of the simulated run: what time, causes and counts must obey on any machine."""
 
+import pickle
 from collections import defaultdict
 from dataclasses import replace
 from functools import cache
@@ -17,6 +18,7 @@ from spdsim.distributions import Constant, Gamma, LogNormal, Normal
 from spdsim.engine import Engine, Request, decode_all
 from spdsim.errors import DeadlockError
 from spdsim.machine import Duration, Machine, Receipt
+from spdsim.schedules import rounds, spd
 from spdsim.schedules.ops import Op, Send
 from spdsim.schedules.spd import Control, Layout, LmHead, PipelineState, program
 from spdsim.trace import Span, Trace
@@ -375,6 +377,14 @@ def test_a_message_that_is_never_sent_is_reported_as_a_deadlock(monkeypatch: pyt
     m = machine(Layout(2))
     with pytest.raises(DeadlockError, match="worker 1 waits for verdict from worker 0; worker 2 waits for verdict"):
         Engine(m, empty_trace(m)).decode(Request(0, 5, Coins([True] * 10)))
+
+
+def test_a_machine_is_sent_to_another_process_with_its_schedule() -> None:
+    """Rounds and SPD alike: the module is found again by its name."""
+    sent = machine(Layout(2))
+    for schedule in (spd, rounds):
+        other = replace(sent, schedule=schedule)
+        assert pickle.loads(pickle.dumps(other)) == other
 
 
 @pytest.mark.parametrize("num_stages", [1, 4])
