@@ -45,7 +45,7 @@ def crossovers(scenario: Scenario, ranking: Ranking) -> tuple[Crossover, ...]:
         return ()
     found = [_of_acceptance(scenario, spd.method, other.method)]
     if scenario.links.intra_node is not None or scenario.links.inter_node is not None:
-        found.append(_of_latency(scenario, spd.method, other.method))
+        found += _of_latency(scenario, spd.method, other.method)
     return tuple(found)
 
 
@@ -64,8 +64,11 @@ def _of_acceptance(scenario: Scenario, spd: Method, other: Method) -> Crossover:
     )  # fmt: skip
 
 
-def _of_latency(scenario: Scenario, spd: Method, other: Method) -> Crossover:
-    """Every link's latency at once; what a published table says of an all-reduce does not change with it."""
+def _of_latency(scenario: Scenario, spd: Method, other: Method) -> list[Crossover]:
+    """Every link's latency at once; what a published table says of an all-reduce does not change with it.
+
+    Nothing where no time depends on it: a profile may have the messages' own.
+    """
 
     def behind_s(latency_s: float) -> float:
         changed = with_latency(scenario, latency_s)
@@ -73,8 +76,10 @@ def _of_latency(scenario: Scenario, spd: Method, other: Method) -> Crossover:
 
     link = scenario.links.intra_node or scenario.links.inter_node
     assert link is not None
+    if behind_s(0.0) == behind_s(_MOST_LATENCY_S):
+        return []
     value, winner = _root(behind_s, 0.0, _MOST_LATENCY_S)
-    return Crossover("link_latency", spd.key, other.key, link.latency_s, value, winner_of(-winner, spd, other))
+    return [Crossover("link_latency", spd.key, other.key, link.latency_s, value, winner_of(-winner, spd, other))]
 
 
 def winner_of(sign: float, spd: Method, other: Method) -> str:

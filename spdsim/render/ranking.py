@@ -145,8 +145,11 @@ def _missing(ranking: Ranking, look: Look) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold", style=look.style("dim"))
+    by_reason: dict[str, list[str]] = {}
     for each in ranking.missing:
-        table.add_row(each.key, each.reason)
+        by_reason.setdefault(each.reason, []).append(each.key)
+    for reason, keys in by_reason.items():
+        table.add_row("\n".join(keys), reason)
     return table
 
 
