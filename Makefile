@@ -29,6 +29,7 @@ bench: $(VENV)/.simulator
 	$(BIN)/python -m benchmarks.fast
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/sweep.py
+	$(BIN)/python benchmarks/choice.py
 
 # Some minutes, on an idle machine. What needs a GPU: benchmarks/gpu.sh
 bench-executor: $(VENV)/.dev
