@@ -62,6 +62,7 @@ SPDSIM_HOMES = {
         "comparison",
         "calibration",
         "evaluation",
+        "choice",
     },
     "joblib": {"sweeping"},
     "pyarrow": {"sweeping"},

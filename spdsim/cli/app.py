@@ -14,6 +14,7 @@ from spdsim.cli.gpus import gpus
 from spdsim.cli.init import init
 from spdsim.cli.links import links
 from spdsim.cli.models import models
+from spdsim.cli.plan import plan
 from spdsim.cli.report import report
 from spdsim.cli.schedule import schedule
 from spdsim.cli.schema import schema
@@ -52,7 +53,7 @@ def spdsim(
 
 
 _COMMANDS = (
-    simulate, compare, sweep, timeline, report, schedule, schema, init, calibrate, fit, validate, compare_traces,
+    simulate, compare, plan, sweep, timeline, report, schedule, schema, init, calibrate, fit, validate, compare_traces,
 )  # fmt: skip
 
 for _command in _COMMANDS:

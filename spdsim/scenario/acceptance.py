@@ -13,6 +13,7 @@ Probabilities = Annotated[tuple[Probability, ...], Field(min_length=1)]
 Verdicts = Annotated[str, Field(pattern="^[AR]*$")]
 # Not strict: in JSON every key is text.
 Stages = Annotated[int, Field(ge=1)]
+DraftLayers = Annotated[int, Field(ge=1)]
 
 
 class _Acceptance(Part):
@@ -39,6 +40,15 @@ class ByStages(_Acceptance):
 
     kind: Literal["by_stages"]
     p: Annotated[dict[Stages, Probability], Field(min_length=1)] = Field(description="Probability by stages.")
+
+
+class ByDraftLayers(_Acceptance):
+    """The probability depends on the depth of the draft module: a table, as by stages."""
+
+    kind: Literal["by_draft_layers"]
+    p: Annotated[dict[DraftLayers, Probability], Field(min_length=1)] = Field(
+        description="Probability by draft.layers; interpolated, held constant beyond its ends."
+    )
 
 
 class Markov(_Acceptance):
@@ -75,6 +85,7 @@ Acceptance = Annotated[
     Annotated[Bernoulli, Tag("@bernoulli")]
     | Annotated[ByFillDepth, Tag("@by_fill_depth")]
     | Annotated[ByStages, Tag("@by_stages")]
+    | Annotated[ByDraftLayers, Tag("@by_draft_layers")]
     | Annotated[Markov, Tag("@markov")]
     | Annotated[Beta, Tag("@beta")]
     | Annotated[Replay, Tag("@replay")],
@@ -82,8 +93,8 @@ Acceptance = Annotated[
 ]
 
 
-def acceptance_model(written: Acceptance, num_stages: int) -> models.Acceptance:
-    """Return the acceptance model of a scenario with `num_stages` stages."""
+def acceptance_model(written: Acceptance, num_stages: int, draft_layers: int) -> models.Acceptance:
+    """Return the acceptance model of a scenario with `num_stages` stages and a draft module of `draft_layers`."""
     match written:
         case Bernoulli(p=p):
             return models.Bernoulli(p)
@@ -91,6 +102,8 @@ def acceptance_model(written: Acceptance, num_stages: int) -> models.Acceptance:
             return models.ByFillDepth(by_depth)
         case ByStages(p=table):
             return models.Bernoulli(interpolate(table, num_stages))
+        case ByDraftLayers(p=table):
+            return models.Bernoulli(interpolate(table, draft_layers))
         case Markov(p=by_state, stay=stay):
             return models.Markov(by_state, stay)
         case Beta(p=p, concentration=concentration):

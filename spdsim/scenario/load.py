@@ -6,12 +6,13 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from spdsim.errors import ScenarioError
 from spdsim.scenario.checks import check
 from spdsim.scenario.files import include_files
 from spdsim.scenario.model import Scenario
 from spdsim.scenario.overrides import apply_override
-from spdsim.scenario.problems import from_pydantic, report
-from spdsim.scenario.source import Source, read_yaml
+from spdsim.scenario.problems import Problem, from_pydantic, report
+from spdsim.scenario.source import KeyPath, Source, read_yaml
 
 
 def load_scenario(path: str | PathLike[str], overrides: Sequence[str] = ()) -> Scenario:
@@ -39,11 +40,34 @@ def scenario_from(source: Source) -> Scenario:
 
     Raises ScenarioError, one line: file and line (or the option), key, value and rule.
     """
+    scenario, problems = _read(source)
+    if problems:
+        raise report(problems, source)
+    return scenario
+
+
+def scenario_to_cut(source: Source) -> tuple[Scenario, ScenarioError | None]:
+    """Return the scenario that `source` holds, and what is wrong with how it is cut and placed, if anything is.
+
+    For who will cut it anew. Raises ScenarioError for what no other cut would mend.
+    """
+    scenario, problems = _read(source)
+    if any(not _is_of_the_cut(problem.path) for problem in problems):
+        raise report(problems, source)
+    return scenario, report(problems, source) if problems else None
+
+
+def _is_of_the_cut(path: KeyPath) -> bool:
+    """Whether a rule that is broken at `path` is one of the cut, of its devices or of their memory."""
+    of_devices = path[:2] in (("devices", "count"), ("devices", "workers"))
+    return path[:1] == ("partition",) or path in (("model",), ("links", "all_reduce_s")) or of_devices
+
+
+def _read(source: Source) -> tuple[Scenario, list[Problem]]:
+    """Return the scenario with the files that it names, and the rules that it breaks."""
     include_files(source)
     try:
         scenario = Scenario.model_validate(source.data)
     except ValidationError as error:
         raise report(from_pydantic(error, source.data), source) from None
-    if problems := check(scenario):
-        raise report(problems, source)
-    return scenario
+    return scenario, check(scenario)

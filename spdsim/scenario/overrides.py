@@ -46,6 +46,24 @@ def set_key(source: Source, key: str, value: Any, option: str) -> None:
         _mark_assumed(source, option)
 
 
+def set_device_count(source: Source, count: int, option: str) -> list[tuple[str, Any]]:
+    """Set the number of devices, as `option` asks for, and return every key that was set; nodes stay as large.
+
+    Raises ScenarioError if the scenario's devices are a plain value.
+    """
+    devices = source.data.get("devices")
+    written = devices if isinstance(devices, dict) else {}
+    nodes, per_node, before = (written.get(key) for key in ("nodes", "per_node", "count"))
+    settings: list[tuple[str, Any]] = [("devices.count", count)]
+    if nodes is not None:
+        settings.append(("devices.nodes", None))
+        if per_node is None and isinstance(nodes, int) and isinstance(before, int) and nodes > 0:
+            settings.append(("devices.per_node", before // nodes))
+    for key, value in settings:
+        set_key(source, key, value, option)
+    return settings
+
+
 def _open(source: Source, words: list[str], option: str) -> tuple[Any, KeyPath]:
     """Return the mapping or list that holds the last word, and the key path."""
     node: Any = source.data

@@ -21,12 +21,12 @@ _MAX_VALUES = 1_000_000
 _TAG = "tag:yaml.org,2002:"
 
 
-class _Loader(yaml.SafeLoader):
+class Loader(yaml.SafeLoader):
     """PyYAML up to the node tree, with the scalars of YAML 1.2."""
 
 
 # Its own, not those of YAML 1.1 that it would inherit.
-_Loader.yaml_implicit_resolvers = {}
+Loader.yaml_implicit_resolvers = {}
 for _name, _pattern, _first in (
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
@@ -37,7 +37,7 @@ for _name, _pattern, _first in (
         list("-+.0123456789"),
     ),
 ):
-    _Loader.add_implicit_resolver(_TAG + _name, re.compile(f"^(?:{_pattern})$"), _first)
+    Loader.add_implicit_resolver(_TAG + _name, re.compile(f"^(?:{_pattern})$"), _first)
 
 
 @dataclass(slots=True)
@@ -103,7 +103,7 @@ def parse_yaml(text: str, name: str) -> Source:
     """Return the data in a YAML text, with its lines. Raises ScenarioError if it is not YAML."""
     source = Source(name, None)
     try:
-        loader = _Loader(text)
+        loader = Loader(text)
         try:
             node = loader.get_single_node()
         finally:

@@ -15,6 +15,7 @@ from spdsim.scenario.placement import layout_of, place, unit_indices, units_of
 from spdsim.scenario.source import dotted
 from spdsim.scenario.times import ProfileTimes, Roofline
 from spdsim.schedules.ops import Task
+from spdsim.schedules.spd import Layout
 from spdsim.timing.messages import Network, message_of, operations_of
 from spdsim.timing.needs import needs_of
 from spdsim.timing.origins import origins_of
@@ -31,12 +32,7 @@ def machine_of(scenario: Scenario) -> Machine:
     if problems := check(scenario):
         raise ScenarioError(f"{dotted(problems[0].path)} {problems[0].state}: {problems[0].rule}")
     layout, placed, units = layout_of(scenario), place(scenario), units_of(scenario)
-    duration: Callable[[int, Task], Duration]
-    match scenario.timing:
-        case ProfileTimes(profile=profile):
-            duration = partial(profile_duration, scenario, layout, profile)
-        case Roofline() as roofline:
-            duration = RooflineTimes(scenario, layout, roofline).duration
+    duration = durations_of(scenario, layout)
     needs, network = needs_of(layout), Network(scenario, placed)
     # The messages first: they tell the network which links there are.
     operations = operations_of(scenario, layout, network, needs.edges)
@@ -64,6 +60,15 @@ def machine_of(scenario: Scenario) -> Machine:
     )
 
 
+def durations_of(scenario: Scenario, layout: Layout) -> Callable[[int, Task], Duration]:
+    """Return what tells how long a worker takes for a task; no rule is held against the scenario."""
+    match scenario.timing:
+        case ProfileTimes(profile=profile):
+            return partial(profile_duration, scenario, layout, profile)
+        case Roofline() as roofline:
+            return RooflineTimes(scenario, layout, roofline).duration
+
+
 def _numbers(unit: range) -> str:
     return f"{unit.start}" if len(unit) == 1 else f"{unit.start}-{unit.stop - 1}"
 
@@ -72,4 +77,4 @@ def _between_cycles_s(scenario: Scenario) -> float:
     return scenario.timing.profile.control.between_cycles_s if isinstance(scenario.timing, ProfileTimes) else 0.0
 
 
-__all__ = ["machine_of"]
+__all__ = ["durations_of", "machine_of"]

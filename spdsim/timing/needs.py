@@ -5,6 +5,7 @@ Found by running the schedule itself, so that a change of the schedule needs no 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from spdsim.schedules.ops import Compute, Payload, Recv, Send, Task, Verdict
 from spdsim.schedules.spd import Layout, PipelineState, advance, program, start
@@ -20,6 +21,7 @@ class Needs:
     edges: tuple[Edge, ...]
 
 
+@lru_cache(maxsize=256)
 def needs_of(layout: Layout) -> Needs:
     """Return all tasks and edges (payload, source worker, destination worker) of a layout."""
     tasks: set[tuple[int, Task]] = set()
