@@ -109,6 +109,17 @@ def test_a_method_that_cannot_be_had_says_what_to_add(key: str, setting: str, re
     assert reason in missing(key, setting)
 
 
+def test_a_profile_of_whole_stages_is_not_cut_anew() -> None:
+    """What another number of them would take is not known; SPD as it is written is."""
+    whole = load_scenario(ROOT / "scenarios" / "tutorial.yaml", ["timing.profile.forward=2e-3",
+                                                                "timing.profile.forward_per_layer=null"])  # fmt: skip
+    found = {each.key: each for each in methods_of(whole)}
+    assert [key for key, each in found.items() if isinstance(each, Method)] == ["spd", "spd_sharded"]
+    for key in ("plain", "plain_pipeline", "spd_colocated"):
+        each = found[key]
+        assert isinstance(each, Missing) and "give forward_per_layer in place of forward" in each.reason
+
+
 def test_a_target_that_fits_no_device_is_not_decoded_on_one() -> None:
     """And the reason says how much it lacks."""
     assert "141.3 GB" in missing("plain")

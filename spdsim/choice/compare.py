@@ -14,11 +14,11 @@ PRECISION = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A method and its figures. speedup: over the best plain method, with its 95 % interval."""
+    """A method and its figures. speedup: over the best plain method, with its 95 % interval; None if none is known."""
 
     method: Method
     figures: Evaluation
-    speedup: Estimate
+    speedup: Estimate | None
 
     @property
     def tokens_per_s_per_device(self) -> float:
@@ -78,10 +78,10 @@ def compare(
     return Ranking(tuple(rows), missing, None if best is None else methods[best])
 
 
-def _speedup(plain_s: Estimate | None, time_s: Estimate) -> Estimate:
+def _speedup(plain_s: Estimate | None, time_s: Estimate) -> Estimate | None:
     """One time over the other; plain decoding has hardly any spread, so that the interval is the method's."""
     if plain_s is None:
-        return Estimate(float("nan"))
+        return None
     low = None if time_s.high is None else plain_s.mean / time_s.high
     high = None if time_s.low is None else plain_s.mean / time_s.low
     return Estimate(plain_s.mean / time_s.mean, low, high)

@@ -111,7 +111,8 @@ def _row(row: "Row") -> dict[str, Any]:
         "time_to_first_token_s": figures.time_to_first_token_s,
     }  # fmt: skip
     for name, estimate in estimates.items():
-        flat |= {name: estimate.mean, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+        values = (None, None, None) if estimate is None else (estimate.mean, estimate.low, estimate.high)
+        flat |= dict(zip((name, f"{name}_low", f"{name}_high"), values, strict=True))
     return {
         **flat,
         "tokens_per_cycle": figures.tokens_per_cycle,

@@ -6,6 +6,7 @@ from math import ceil
 from spdsim.errors import ScenarioError
 from spdsim.methods.durations import mean_s
 from spdsim.methods.method import CannotBeHadError, Method
+from spdsim.methods.target import refuse_whole_stages
 from spdsim.scenario import Scenario, acceptance_of
 from spdsim.scenario.memory import device_bytes, fits
 from spdsim.scenario.model import Draft, Partition
@@ -69,6 +70,7 @@ def _balanced(even: Scenario) -> tuple[int, ...]:
 
 def _most_stages(scenario: Scenario, num_devices: int) -> int:
     stages = min(num_devices, scenario.model.num_layers)
+    refuse_whole_stages(scenario, stages)
     if stages < 2:
         raise CannotBeHadError(f"{scenario.devices.count} devices are too few for two stages of it")
     return stages

@@ -18,7 +18,7 @@ from spdsim.scenario.memory import device_bytes, draft_bytes, fits, show_bytes
 from spdsim.scenario.model import Draft, Partition
 from spdsim.scenario.placement import layout_of
 from spdsim.scenario.rows import rows_factor
-from spdsim.scenario.times import Roofline
+from spdsim.scenario.times import ProfileTimes, Roofline
 from spdsim.timing import machine_of
 from spdsim.timing.plain import decode_times
 from spdsim.timing.profile import profile_duration
@@ -140,12 +140,24 @@ def target_on(scenario: Scenario, spread: Spread, num_devices: int, *, is_drafte
 
     is_drafter_apart: with a pipeline, worker 0 is on a device of its own, before those of the stages.
     """
+    refuse_whole_stages(scenario, num_devices if spread == "pipeline" else 1)
     partition: dict[str, object] = {"stages": 1, "layers": "even", "verification_lag": 0, "tensor_parallel": 1}
     if spread == "tensor_parallel":
         partition["tensor_parallel"] = num_devices
     elif spread == "pipeline":
         partition |= {"stages": num_devices, "lm_head": "last_stage"}
     return _checked(_recut(scenario, partition, num_devices, is_drafter_apart), spread, num_devices)
+
+
+def refuse_whole_stages(scenario: Scenario, num_stages: int) -> None:
+    """Raise CannotBeHadError where the times are those of whole stages, and there would be another number of them."""
+    timing = scenario.timing
+    is_whole = isinstance(timing, ProfileTimes) and timing.profile.forward is not None
+    if is_whole and num_stages != scenario.partition.stages:
+        stages = f"{num_stages} stage{'' if num_stages == 1 else 's'}"
+        raise CannotBeHadError(
+            f"the profile has the time of whole stages, not of {stages}: give forward_per_layer in place of forward"
+        )
 
 
 def targets(scenario: Scenario, num_devices: int) -> Iterator[Target]:

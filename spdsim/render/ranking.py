@@ -63,7 +63,7 @@ def verdict(ranking: Ranking, look: Look) -> str:
     """Return one sentence: which method is fastest, by how much over which."""
     best, *others = ranking.rows
     said = f"Fastest here: {best.method.title}, {look.number(best.figures.tokens_per_s.mean)} tokens per second"
-    if ranking.plain is not None and not best.method.is_plain:
+    if best.speedup is not None and not best.method.is_plain:
         said += f", {look.factor(best.speedup.mean)} over the best plain method"
     if others and not _are_apart(best.figures.time_per_token_s, others[0].figures.time_per_token_s):
         return f"{said}; {others[0].method.title} is as fast within the intervals."
@@ -100,7 +100,7 @@ def _cells(row: Row, top: float, width: int, look: Look) -> Iterator[Text | str]
     if width >= _NARROW:
         yield look.bar((figures.tokens_per_s.mean / top,), (style,), shade, _BAR_CELLS)
     yield _with_half(figures.time_per_token_s, look)
-    yield look.factor(row.speedup.mean)
+    yield look.factor(None if row.speedup is None else row.speedup.mean)
     yield str(method.num_devices)
     yield significant(row.tokens_per_s_per_device)
 
