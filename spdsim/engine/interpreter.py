@@ -32,11 +32,14 @@ Process = Generator[simpy.Event, Any, None]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One sequence to decode: its number (the key of its random draws), its length, its verdicts."""
+    """One sequence to decode: its number (the key of its random draws), its length, its verdicts.
+
+    Or several that are in flight together, of one length, where the schedule is for as many: the verdicts of each.
+    """
 
     number: int
     num_tokens: int
-    coins: Coins
+    coins: Coins | tuple[Coins, ...]
 
 
 class Engine:

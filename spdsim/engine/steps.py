@@ -11,9 +11,9 @@ from typing import Any
 
 import simpy
 
-from spdsim.distributions import Distribution
+from spdsim.distributions import Constant, Distribution, scaled
 from spdsim.draws import Draws, SharedDraws, constant_s
-from spdsim.machine import Issue, Machine, Receipt
+from spdsim.machine import Issue, Machine, Message, Receipt
 from spdsim.schedules.ops import Compute, Op, Recv, Send, op_name
 from spdsim.schedules.schedule import State
 from spdsim.trace import Site, Trace
@@ -83,56 +83,77 @@ class Compiler:
         self.link_free_s = [0.0] * len(machine.links)
         self._machine, self._trace, self._seed = machine, trace, seed
         self._programs: dict[Hashable, Programs] = {}
-        self._draws: list[AnyDraws] = []
+        self._likes: dict[Hashable, Step] = {}
+        self._draws: dict[tuple[Distribution, int, str, int, float], AnyDraws] = {}
+        self._edges_within: dict[tuple[str, int, int], int] = {}
         self._sequence = 0
 
     def restart(self, sequence: int) -> None:
         """Begin a sequence: idle links, empty channels and fresh draws."""
         self._sequence = sequence
         self.link_free_s[:] = [0.0] * len(self.link_free_s)
-        for draws in self._draws:
+        for draws in self._draws.values():
             draws.restart(sequence)
         for channel in self.channels.values():
             channel.reset()
 
     def steps_of(self, state: State) -> Programs:
-        """Return every worker's steps in `state`, compiled once for each shape of the state."""
+        """Return every worker's steps in `state`, compiled once for each shape of the state that comes again."""
         shape = state.shape
-        steps = self._programs.get(shape)
+        steps = self._programs.get(shape) if shape is not None else None
         if steps is None:
             workers, program = range(self._machine.layout.num_workers), self._machine.schedule.program
-            steps = [[self._compile(state, worker, op) for op in program(state, worker)] for worker in workers]
-            self._programs[shape] = steps
+            if shape is not None:
+                steps = [[self._compile(state, worker, op) for op in program(state, worker)] for worker in workers]
+                self._programs[shape] = steps
+            else:
+                steps = [[self._step(state, worker, op) for op in program(state, worker)] for worker in workers]
         return steps
+
+    def _step(self, state: State, worker: int, op: Op) -> Step:
+        """Return the step of an op whose program does not come again, though its like does, for other tokens."""
+        batch = op.batch if isinstance(op, Compute) else ()
+        like = (worker, op.__class__, *_likeness(op), state.cycle < 0, state.fill_depth)
+        known = self._likes.get(like)
+        if known is None:
+            # Without its context: that is added below.
+            known = self._likes[like] = self._compile(state, worker, op)
+        kind, _, site, base_s, detail, draws, channel = known
+        offset = op.position - state.oldest
+        if not batch:
+            return kind, offset, site, base_s, detail, draws, channel
+        # Each reads what is cached of its own sequence; the position is a number that tells the sequences apart.
+        slope_s, *others = detail
+        return kind, offset, site, base_s + slope_s * sum(batch), (0.0, *others), draws, channel
 
     def _compile(self, state: State, worker: int, op: Op) -> Step:
         is_prefill, offset = state.cycle < 0, op.position - state.oldest
         match op:
             case Compute():
                 return self._compile_compute(state, worker, op, offset)
-            case Send(payload, _, to):
+            case Send(payload, _, to, batch):
                 message = self._machine.messages[payload, worker, to]
                 transit = message.prefill_transit if is_prefill else message.transit
-                size = message.prefill_bytes if is_prefill else message.num_bytes
+                size, more_s = _batch(message, batch, is_prefill=is_prefill)
                 draws = PostDraws(
                     self._drawn(message.post, worker, f"post {payload}", to),
                     self._drawn(transit, worker, f"transit {payload}", to),
                 )
+                transit_s = constant_s(transit) + more_s
                 link = message.link
                 if link is None:
-                    link = len(self.link_free_s)
-                    self.link_free_s.append(0.0)
+                    link = self._edge_within(payload, worker, to)
                 is_plain = draws == PostDraws(None, None) and link not in self.common_links
                 is_plain = is_plain and not message.leaves_at_once
                 return (
                     SEND if is_plain else POST, offset,
                     self._trace.site_id(Site(worker, op_name(op), to, size)),
                     constant_s(message.post) + (0.0 if is_prefill else message.control_s),
-                    (link, constant_s(transit), message.leaves_at_once), draws, self._channel(payload, worker, to),
+                    (link, transit_s, message.leaves_at_once), draws, self._channel(payload, worker, to),
                 )  # fmt: skip
-            case Recv(payload, _, source):
+            case Recv(payload, _, source, batch):
                 message = self._machine.messages[payload, source, worker]
-                size = message.prefill_bytes if is_prefill else message.num_bytes
+                size, _ = _batch(message, batch, is_prefill=is_prefill)
                 site = self._trace.site_id(Site(worker, op_name(op), source, size))
                 kind = _RECEIPTS[message.receipt]
                 # The receiver's host has a span of its own, so that a receipt lasts as long as it waits.
@@ -143,12 +164,16 @@ class Compiler:
         duration = self._machine.tasks[worker, op.task]
         depth = state.fill_depth
         base, slope_s = duration.at_depth(depth), duration.per_context_token_s
-        # y_1 is not a draft.
-        tells_verdict = op.task in ("verify", "commit") and state.cycle >= 0 and self._machine.layout.tells_verdicts
+        together = max(1, len(op.batch))
+        if (factor := duration.batch_factor(together)) != 1.0:
+            base = scaled(base, factor)
+        # y_1 is not a draft, and several have no verdict in common.
+        is_verdict = op.task in ("verify", "commit") and state.cycle >= 0 and together == 1
+        tells_verdict = is_verdict and self._machine.layout.tells_verdicts
         site = Site(worker, op.task, accepted=True if tells_verdict else op.accepted)
         number = self._trace.site_id(site)
         rejected = self._trace.site_id(Site(worker, op.task, accepted=False)) if tells_verdict else 0
-        base_s = constant_s(base) + slope_s * self._machine.prompt_tokens
+        base_s = constant_s(base) + slope_s * (together * self._machine.prompt_tokens)
         fraction = self._machine.shared_fraction if op.task == "forward" else 0.0
         draws = self._drawn(base, worker, op.task, depth, fraction)
         # Bookkeeping is the host's: it does not take the device from the others.
@@ -161,17 +186,48 @@ class Compiler:
     def _drawn(
         self, distribution: Distribution, worker: int, what: str, detail: int, shared_fraction: float = 0.0
     ) -> AnyDraws | None:
+        if isinstance(distribution, Constant):
+            return None
+        made = (distribution, worker, what, detail, shared_fraction)
+        if (known := self._draws.get(made)) is not None:
+            return known
         key = (self._seed, worker, what, detail)
-        draws: AnyDraws | None = Draws.of(distribution, key)
-        if draws is not None and shared_fraction > 0.0:
-            draws = SharedDraws(distribution, key, shared_fraction)
-        if draws is not None:
-            draws.restart(self._sequence)
-            self._draws.append(draws)
+        is_shared = shared_fraction > 0.0
+        draws = SharedDraws(distribution, key, shared_fraction) if is_shared else Draws(distribution, key)
+        draws.restart(self._sequence)
+        self._draws[made] = draws
         return draws
+
+    def _edge_within(self, payload: str, source: int, to: int) -> int:
+        """The index in `link_free_s` of an edge within a device."""
+        if (edge := (payload, source, to)) not in self._edges_within:
+            self._edges_within[edge] = len(self.link_free_s)
+            self.link_free_s.append(0.0)
+        return self._edges_within[edge]
 
     def _channel(self, payload: str, source: int, to: int) -> Channel:
         return self.channels.setdefault((payload, source, to), Channel())
+
+
+def _likeness(op: Op) -> tuple[Hashable, ...]:
+    """What the cost of an op depends on, beside its worker, the state and the context of its tokens."""
+    match op:
+        case Compute(task, _, accepted, batch):
+            return task, accepted, len(batch)
+        case Send(payload, _, to, batch):
+            return payload, to, batch
+        case Recv(payload, _, source, batch):
+            return payload, source, batch
+
+
+def _batch(message: Message, batch: int, *, is_prefill: bool) -> tuple[int, float]:
+    """The bytes of a message about so many sequences, and the seconds that those beyond the first add on its way.
+
+    What they add in the prefill is the machine's affair: all prompts are one task there.
+    """
+    if is_prefill:
+        return batch * message.prefill_bytes, 0.0
+    return message.num_bytes + (batch - 1) * message.batch_bytes, (batch - 1) * message.batch_transit_s
 
 
 def _common_links(machine: Machine) -> frozenset[int]:
