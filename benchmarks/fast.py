@@ -142,7 +142,7 @@ class Straightforward:
         return float(self._env.now)
 
     def _work(self, worker: int, request: Request) -> Process:
-        layout, accepted = self._machine.layout, request.coins.fixed
+        layout, accepted = self._machine.layout, request.own_coins.fixed
         assert isinstance(layout, Layout) and accepted is not None
         state = start(layout, request.num_tokens)
         while not state.is_done:

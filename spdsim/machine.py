@@ -41,12 +41,15 @@ class Duration:
         depths beyond the last entry use the last entry. None: the same at every depth.
     issue: the host's part; `base` is then the device's. None: the duration is that of host and device together,
         and the host waits for its end.
+    batch_factors: entry j - 1 is what the draw is multiplied by for j sequences at once, each of which has a context
+        of its own to read; beyond the last entry it is that one's, and without any 1.
     """
 
     base: Distribution
     per_context_token_s: float = 0.0
     by_fill_depth: tuple[Distribution, ...] | None = None
     issue: Issue | None = None
+    batch_factors: tuple[float, ...] = ()
 
     def at_depth(self, depth: int) -> Distribution:
         """Return the distribution with `depth` tokens in flight (depth 0 is the prefill)."""
@@ -59,6 +62,10 @@ class Duration:
         if self.by_fill_depth is None or depth < 1:
             return 0
         return 1 + self.by_fill_depth.index(self.at_depth(depth))
+
+    def batch_factor(self, batch: int) -> float:
+        """Return what a draw is multiplied by for `batch` sequences at once."""
+        return self.batch_factors[min(batch, len(self.batch_factors)) - 1] if self.batch_factors else 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +103,7 @@ class Message:
         on posting the receipt, and only the device waits; "read": the host waits, for it must know what the message
         says, while the device goes on with what it was given.
     leaves_at_once: the way begins with the posting, not with its end; the sender's host is busy with it meanwhile.
+    batch_bytes, batch_transit_s: what every sequence beyond the first adds in a decode cycle.
     """
 
     link: int | None
@@ -108,6 +116,8 @@ class Message:
     receive_s: float = 0.0
     receipt: Receipt = "serial"
     leaves_at_once: bool = False
+    batch_bytes: int = 0
+    batch_transit_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

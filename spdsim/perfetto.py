@@ -11,6 +11,7 @@ from typing import Any
 
 from spdsim.analysis.fate import fates, rejections
 from spdsim.analysis.messages import pairs
+from spdsim.analysis.soundness import check_alone
 from spdsim.files import atomic_writer
 from spdsim.trace import Trace, worker_labels
 
@@ -24,8 +25,10 @@ _COLOURS = {"wasted": "bad", "abandoned": "grey"}
 def write_perfetto(trace: Trace, path: str | os.PathLike[str]) -> None:
     """Write `trace` to `path` for the Perfetto viewer, whole or not at all.
 
-    Raises InputError when the file cannot be written.
+    Raises InputError when the file cannot be written, and TraceError for a trace of several sequences in flight
+    together.
     """
+    check_alone(trace.header)
     with atomic_writer(path) as file:
         file.write('{"displayTimeUnit":"ms","traceEvents":[\n')
         for number, event in enumerate(events(trace)):

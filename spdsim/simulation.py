@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from spdsim.acceptance import Acceptance, Coins, max_tokens, mean_acceptance, toss
 from spdsim.engine import Request, decode_all
+from spdsim.errors import ScenarioError
 from spdsim.machine import Machine
 from spdsim.scenario import Scenario, acceptance_of, one_stage, output_tokens, scenario_document, scenario_sha256
 from spdsim.timing import machine_of
@@ -78,7 +79,16 @@ def request_of(scenario: Scenario, machine: Machine, sequence: int, model: Accep
 
 
 def header_of(scenario: Scenario, machine: Machine) -> TraceHeader:
-    """Return the header of a trace of `scenario`, but for what plain decoding takes."""
+    """Return the header of a trace of `scenario`, but for what plain decoding takes.
+
+    Raises ScenarioError where several sequences are to be in flight: a trace of them is another thing
+    (`spdsim.choice.concurrency`).
+    """
+    if (number := scenario.workload.concurrency) > 1:
+        raise ScenarioError(
+            f"workload.concurrency is {number}: must be 1 here, where one sequence is decoded at a time; "
+            "use `spdsim compare --concurrency` for several"
+        )
     return TraceHeader(
         source="simulator", method="spd",
         num_stages=machine.layout.num_stages, verification_lag=machine.layout.verification_lag,

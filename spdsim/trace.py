@@ -47,6 +47,9 @@ class TraceHeader:
         stages and the LM head compute, added up.
     scenario: what was run, as a scenario file would say it. machine: what it was run on, names of what there was by
         key.
+    concurrency: sequences that are in flight together, each run of them being one sequence of the trace, in which
+        positions are the numbers of tokens (`spdsim.schedules.slots`); None: one at a time. Such a trace stays in
+        memory and is read by `spdsim.analysis.concurrent` only.
     """
 
     source: Source
@@ -61,6 +64,7 @@ class TraceHeader:
     plain_token_s: float | None = None
     scenario: Mapping[str, Any] | None = None
     machine: Mapping[str, str] | None = None
+    concurrency: int | None = None
 
     @property
     def devices_per_stage(self) -> int:

@@ -39,8 +39,11 @@ _LINES_PER_WRITE = 4096
 def write_trace(trace: Trace, path: str | os.PathLike[str]) -> None:
     """Write `trace` to `path`, whole or not at all; `read_trace` gives back the same spans, floats to the bit.
 
-    Raises InputError when the file cannot be written.
+    Raises InputError when the file cannot be written, and TraceError for a trace of several sequences in flight
+    together, which no version of the format has.
     """
+    if (number := trace.header.concurrency) is not None:
+        raise TraceError(f"concurrency is {number}: must be one sequence at a time here, in a trace file")
     lines = _lines(trace)
     with atomic_writer(path) as file:
         while chunk := "".join(islice(lines, _LINES_PER_WRITE)):

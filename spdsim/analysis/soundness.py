@@ -22,10 +22,20 @@ _TOLERANCE_S = 1e-9
 
 
 def check_header(header: TraceHeader) -> None:
-    """Raise TraceError unless the header's workers are those of its schedule."""
+    """Raise TraceError unless the header's workers are those of its schedule, for one sequence at a time."""
+    check_alone(header)
     stages = sum(worker.role == "stage" for worker in header.workers)
     if stages != header.num_stages:
         raise TraceError(f"workers has {stages} of role stage: num_stages says {header.num_stages}")
+
+
+def check_alone(header: TraceHeader) -> None:
+    """Raise TraceError where several sequences are in flight together: positions do not mean what they mean alone."""
+    if header.concurrency is not None:
+        raise TraceError(
+            f"concurrency is {header.concurrency}: must be one sequence at a time here; "
+            "spdsim.analysis.concurrent reads several"
+        )
 
 
 def check_spans(trace: Trace, graph: Causality, fate: "NDArray[np.uint8]", first_sequence: int) -> None:

@@ -7,6 +7,7 @@ import typer
 
 if TYPE_CHECKING:
     from spdsim.choice.compare import Ranking, Row
+    from spdsim.choice.concurrency import Concurrency
     from spdsim.choice.crossover import Crossover
     from spdsim.scenario import Scenario
 
@@ -27,6 +28,14 @@ def compare(
     no_crossovers: Annotated[
         bool, typer.Option("--no-crossovers", help="Do not search for where the answer changes.")
     ] = False,
+    concurrency: Annotated[
+        str | None,
+        typer.Option(
+            "--concurrency",
+            metavar="K,K,…",
+            help="Keep several sequences in flight: numbers of them; 1..32 doubles from 1 to 32.",
+        ),
+    ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write everything as JSON; - is stdout, alone there.")
     ] = None,
@@ -36,6 +45,7 @@ def compare(
     """Compare SPD with what you would pick instead, on the same devices, kernels and model.
 
     What a rival drafts with, and how often it is right, stands under `rivals` in the scenario.
+    With --concurrency (or workload.concurrency) it tells up to how many sequences at a time SPD is ahead.
 
     Example:  spdsim compare scenarios/h100x8.yaml --set acceptance.p=0.7
     """
@@ -54,6 +64,10 @@ def compare(
         )
     loaded = load_scenario(scenario, settings or ())
     keys = None if methods is None else [key.strip() for key in methods.split(",") if key.strip()]
+    if concurrency is not None or loaded.workload.concurrency > 1:
+        several = str(loaded.workload.concurrency) if concurrency is None else concurrency
+        _with_several(loaded, scenario, several, keys, json_file, csv_file, is_quiet=quiet)
+        return
     with Outputs(inputs=[scenario]) as outputs:
         to_json, to_csv = JsonOutput(outputs, json_file), outputs.reserve(csv_file)
         with LateProgress(not quiet, what="methods") as progress:
@@ -67,6 +81,64 @@ def compare(
             from spdsim.render.ranking import print_ranking
 
             print_ranking(ranking, changes, Screen(), title=describe.title(loaded), lines=_lines(loaded))
+
+
+def _with_several(
+    loaded: "Scenario", path: Path, concurrency: str, keys: list[str] | None, json_file: Path | None,
+    csv_file: Path | None, *, is_quiet: bool,
+) -> None:  # fmt: skip
+    """Compare the methods with several sequences in flight."""
+    from spdsim.choice.concurrency import compare_concurrency, numbers_of
+    from spdsim.cli import describe
+    from spdsim.cli.document import JsonOutput
+    from spdsim.cli.outputs import Outputs
+    from spdsim.cli.progress import LateProgress
+
+    numbers = numbers_of(concurrency)
+    with Outputs(inputs=[path]) as outputs:
+        to_json, to_csv = JsonOutput(outputs, json_file), outputs.reserve(csv_file)
+        with LateProgress(not is_quiet, what="methods") as progress:
+            found = compare_concurrency(loaded, numbers, keys=keys, progress=progress)
+        to_json.write(lambda: _several_document(found, loaded))
+        if to_csv:
+            to_csv.write_text(_table_text(_several_rows(found)), encoding="utf-8")
+        if not is_quiet and not to_json.has_stdout:
+            from spdsim.cli.screen import Screen
+            from spdsim.render.concurrency import print_concurrency
+
+            lines = (_lines(loaded)[0].replace("one sequence", "several sequences"), *_lines(loaded)[1:])
+            print_concurrency(found, Screen(), title=describe.title(loaded), lines=lines)
+
+
+def _several_document(found: "Concurrency", scenario: "Scenario") -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from spdsim import __version__
+    from spdsim.scenario import scenario_document
+
+    return {
+        "schema_version": 1,
+        "tool_version": __version__,
+        "scenario": scenario_document(scenario),
+        "concurrency": list(found.numbers),
+        "cells": [
+            {**row, "busy_fraction": list(cell.busy_fraction)}
+            for row, cell in zip(_several_rows(found), found.cells, strict=True)
+        ],
+        "missing": [{"concurrency": number, **asdict(each)} for number, each in found.missing],
+        "turns": [asdict(turn) for turn in found.turns],
+    }
+
+
+def _several_rows(found: "Concurrency") -> list[dict[str, Any]]:
+    rows = []
+    for cell in found.cells:
+        way = cell.arrangement
+        flat: dict[str, Any] = {"method": way.key, "concurrency": cell.sequences, "title": way.title}
+        for name, estimate in (("time_per_token_s", cell.time_per_token_s), ("tokens_per_s", cell.tokens_per_s)):
+            flat |= {name: estimate.mean, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+        rows.append({**flat, "num_devices": way.num_devices, "device_bytes": way.device_bytes})
+    return rows
 
 
 def _lines(scenario: "Scenario") -> tuple[str, ...]:
@@ -126,11 +198,14 @@ def _row(row: "Row") -> dict[str, Any]:
 
 
 def _csv(ranking: "Ranking") -> str:
+    return _table_text([_row(row) for row in ranking.rows])
+
+
+def _table_text(rows: list[dict[str, Any]]) -> str:
     import csv
     import io
 
     text = io.StringIO()
-    rows = [_row(row) for row in ranking.rows]
     if rows:
         writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
         writer.writeheader()

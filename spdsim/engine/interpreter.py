@@ -33,11 +33,20 @@ Process = Generator[simpy.Event, Any, None]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One sequence to decode: its number (the key of its random draws), its length, its verdicts."""
+    """One sequence to decode: its number (the key of its random draws), its length, its verdicts.
+
+    Or several that are in flight together, of one length, where the schedule is for as many: the verdicts of each.
+    """
 
     number: int
     num_tokens: int
-    coins: Coins
+    coins: Coins | tuple[Coins, ...]
+
+    @property
+    def own_coins(self) -> Coins:
+        """The coins of a request for one sequence."""
+        assert isinstance(self.coins, Coins)
+        return self.coins
 
 
 class Engine:

@@ -15,7 +15,9 @@ class Tape:
     `accepted[position]` is the verdict on the newest draft for a position.
     """
 
-    def __init__(self, schedule: Schedule, first: Any, coins: Coins, steps_of: Callable[[Any], Programs]) -> None:
+    def __init__(
+        self, schedule: Schedule, first: Any, coins: Coins | tuple[Coins, ...], steps_of: Callable[[Any], Programs]
+    ) -> None:
         self._state, self._steps_of, self._advance = first, steps_of, schedule.advance
         judge = schedule.judge(first, coins)
         self._outcome, self.accepted = judge.outcome, judge.accepted

@@ -156,7 +156,7 @@ def _control(subject: _Subject, runs: Runs) -> "Floats | None":
     if not subject.machine.layout.tells_verdicts:
         # Not every token is drafted, or none is; then the coins explain nothing.
         scenario, machine, model = subject.scenario, subject.machine, subject.model
-        coins = (request_of(scenario, machine, number, model).coins for number in range(len(runs)))
+        coins = (request_of(scenario, machine, number, model).own_coins for number in range(len(runs)))
         return coin_control(model, coins, runs.num_tokens) if subject.is_other else None
     return rejection_control(subject.model, runs.num_tokens, runs.num_rejections)
 

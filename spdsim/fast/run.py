@@ -85,7 +85,7 @@ class _Chunk:
         self._plan = plan
         self._num_tokens = np.array([request.num_tokens for request in requests], np.int64)
         self._lengths = frozenset(self._num_tokens.tolist())
-        self._verdicts = Verdicts([request.coins for request in requests], self._num_tokens)
+        self._verdicts = Verdicts([request.own_coins for request in requests], self._num_tokens)
         numbers = np.array([request.number for request in requests], np.int64)
         self._noise = Noise(plan.program.draws, numbers, _MAX_DRAWS_BYTES)
         program, size = plan.program, len(requests)

@@ -71,14 +71,14 @@ class Target:
 
     def forwards(self, rows: int = 1) -> tuple[Duration, ...]:
         """Return the duration of each stage's forward for `rows` tokens at once."""
-        factor = self._factors(rows)[0]
+        factor = self.factors(rows)[0]
         workers = range(self.first, self.first + self.num_stages)
         return tuple(of_rows(self.machine.tasks[worker, "forward"], factor) for worker in workers)
 
     def verify(self, rows: int = 1) -> Duration:
         """Return the duration of the LM head for `rows` tokens at once."""
         last = self.first + self.num_stages - 1
-        return of_rows(self.machine.tasks[last, "verify"], self._factors(rows)[1])
+        return of_rows(self.machine.tasks[last, "verify"], self.factors(rows)[1])
 
     @property
     def prefills(self) -> tuple[Duration, ...]:
@@ -112,27 +112,39 @@ class Target:
         hops_s = sum(mean_s(Duration(message.transit), 0.0) for message in self.hops)
         return sum(mean_s(part, self.context_tokens) for part in (*self.forwards(rows), self.verify(rows))) + hops_s
 
-    def _factors(self, rows: int) -> tuple[float, float]:
-        """What a forward and the LM head take for `rows` tokens, over what they take for one."""
-        timing, scenario = self.scenario.timing, self.scenario
-        if rows == 1:
-            return 1.0, 1.0
-        if not isinstance(timing, Roofline):
-            # A profile has the times of one token; how they grow is published for large matrices.
-            return rows_factor(rows), rows_factor(rows)
+    def factors(self, rows: int, sequences: int = 1) -> tuple[float, float]:
+        """Return what a forward and the LM head take for `rows` tokens of so many sequences, over those for one.
+
+        Of the forward what does not grow with the context: to read it is each sequence's own affair.
+        """
         devices = self.num_devices if self.spread == "tensor_parallel" else 1
-        given_s = scenario.links.all_reduce_s if devices > 1 else None
-        several, one = (
-            decode_times(
-                scenario.model, scenario.devices.gpu, scenario.runtime.launch,
-                context_tokens=scenario.workload.prompt_tokens, num_devices=devices, rows=number,
-                all_reduce_s=given_s, roofline=timing, is_sampled=scenario.runtime.sampling == "sampled",
-            )
-            for number in (rows, 1)
-        )  # fmt: skip
-        if several is None or one is None:
-            raise CannotBeHadError(f"nothing is known of an all-reduce of {rows} hidden states over {devices} devices")
-        return several.fixed_s / one.fixed_s, several.head_s / one.head_s
+        return batch_factors(self.scenario, rows, sequences, devices)
+
+
+def batch_factors(scenario: Scenario, rows: int, sequences: int, num_devices: int) -> tuple[float, float]:
+    """Return what a forward (context left out) and the LM head take for `rows` tokens, over what they take for one.
+
+    sequences: that the tokens belong to. num_devices: of a tensor-parallel group, or 1. The whole model stands for each
+    of its stages. Raises CannotBeHadError if nothing is known of the group's all-reduce.
+    """
+    timing = scenario.timing
+    if rows == 1:
+        return 1.0, 1.0
+    if not isinstance(timing, Roofline):
+        # A profile has the times of one token; how they grow is published for large matrices.
+        return rows_factor(rows), rows_factor(rows)
+    given_s = scenario.links.all_reduce_s if num_devices > 1 else None
+    several, one = (
+        decode_times(
+            scenario.model, scenario.devices.gpu, scenario.runtime.launch,
+            context_tokens=scenario.workload.prompt_tokens, num_devices=num_devices, rows=number, sequences=among,
+            all_reduce_s=given_s, roofline=timing, is_sampled=scenario.runtime.sampling == "sampled",
+        )
+        for number, among in ((rows, sequences), (1, 1))
+    )  # fmt: skip
+    if several is None or one is None:
+        raise CannotBeHadError(f"nothing is known of an all-reduce of {rows} hidden states over {num_devices} devices")
+    return several.fixed_s / one.fixed_s, several.head_s / one.head_s
 
 
 def target_on(scenario: Scenario, spread: Spread, num_devices: int, *, is_drafter_apart: bool = False) -> Target:

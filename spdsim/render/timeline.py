@@ -9,6 +9,7 @@ from typing import Literal
 from rich.console import Group
 from rich.text import Text
 
+from spdsim.analysis.soundness import check_alone
 from spdsim.errors import InputError
 from spdsim.render.axes import Scale, cycle_axis, rejection_axis, time_axis
 from spdsim.render.cells import Work, runs
@@ -39,8 +40,10 @@ def timeline(
 
     Without a window: from shortly before the first rejection until after the refill. Without `colour`, letters
     stand for colours; without `unicode`, every character is ASCII.
-    Raises InputError if there is no such sequence or the window shows nothing of it.
+    Raises InputError if there is no such sequence or the window shows nothing of it, and TraceError for a trace of
+    several sequences in flight together.
     """
+    check_alone(trace.header)
     starts = CycleStarts.of(trace, sequence)
     look = Look(colour, unicode)
     labels = worker_labels(worker.role for worker in trace.header.workers)

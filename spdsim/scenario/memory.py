@@ -1,6 +1,6 @@
 """Bytes that each device must hold: weights, KV cache, recurrent states, embedding, LM head, draft module.
 
-Activations and the allocator's own needs are left out: they are small at batch size 1.
+Activations and the allocator's own needs are left out: they are small with a few tokens at a time.
 """
 
 from math import ceil
@@ -26,9 +26,12 @@ def context_tokens(scenario: Scenario) -> int:
 
 
 def layer_bytes(scenario: Scenario, layer: Layer, num_states: int = 1) -> int:
-    """Return what one layer holds at the longest context, bytes: weights, KV cache, recurrent states."""
+    """Return what one layer holds at the longest context, bytes: weights, KV cache, recurrent states.
+
+    Every sequence in flight has a cache and states of its own.
+    """
     cache = layer.kv_bytes_per_token * layer.cached_tokens(context_tokens(scenario))
-    return layer.weight_bytes + cache + num_states * layer.state_bytes
+    return layer.weight_bytes + scenario.workload.concurrency * (cache + num_states * layer.state_bytes)
 
 
 def states_kept(layout: Layout) -> int:

@@ -44,13 +44,18 @@ NewTokens = Annotated[Annotated[Count, Tag("@a number")] | Annotated[Length, Tag
 
 
 class Workload(Part):
-    """Sequences decoded one after another, batch size 1."""
+    """Sequences decoded one after another, or `concurrency` of them at a time."""
 
     prompt_tokens: Count = Field(default=128, description="Tokens of every prompt.")
     new_tokens: NewTokens = Field(
         default=512, description="Tokens to generate, the prefill's token included: a number, or a distribution."
     )
     sequences: Count = Field(default=1, description="Sequences in one replication.")
+    concurrency: Annotated[int, Field(strict=True, ge=1, le=1024)] = Field(
+        default=1,
+        description="Sequences in flight at a time; more than 1 is for `spdsim compare`, which then tells tokens per "
+        "second of all of them.",
+    )
 
     @property
     def max_new_tokens(self) -> int:

@@ -15,29 +15,37 @@ class Compute:
     """Run a task for the token at `position` on this worker.
 
     accepted: the verdict that a trace is to record with it, where the schedule knows it when it asks for the task.
+    batch: where several sequences are in flight, the position of each of those that the task is run for at once; empty:
+        the one at `position`.
     """
 
     task: Task
     position: int
     accepted: bool | None = None
+    batch: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Post a message about `position` to worker `to`; does not wait for the receipt."""
+    """Post a message about `position` to worker `to`; does not wait for the receipt.
+
+    batch: the sequences that it is about.
+    """
 
     payload: Payload
     position: int
     to: int
+    batch: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Recv:
-    """Wait for the message about `position` from worker `source`."""
+    """Wait for the message about `position` from worker `source`. batch: the sequences that it is about."""
 
     payload: Payload
     position: int
     source: int
+    batch: int = 1
 
 
 Op = Compute | Send | Recv
@@ -58,9 +66,9 @@ class Verdict:
 def op_name(op: Op) -> str:
     """Return the name under which a trace records `op`: "forward", "send hidden", "recv verdict"."""
     match op:
-        case Compute(task, _):
+        case Compute(task):
             return task
-        case Send(payload, _, _):
+        case Send(payload):
             return f"send {payload}"
-        case Recv(payload, _, _):
+        case Recv(payload):
             return f"recv {payload}"

@@ -44,7 +44,8 @@ class State(Protocol):
 
     cycle: -1 is the prefill; a cycle may take several steps, but sends at most one message of a payload on an edge.
     oldest: the position that ops are counted from. shape: states of equal shape have equal programs, positions less
-    `oldest` apart. fill_depth: what durations by fill depth are looked up with; 0 in the prefill.
+    `oldest` apart; None: no other state has its programs. fill_depth: what durations by fill depth are looked up with;
+    0 in the prefill.
     """
 
     @property
@@ -94,4 +95,6 @@ class Schedule(Protocol):
     def start(self, layout: Any, max_tokens: int) -> Any: ...
     def program(self, state: Any, worker: int) -> tuple[Op, ...]: ...
     def advance(self, state: Any, outcome: Any) -> Any: ...
-    def judge(self, state: Any, coins: Coins) -> Judge: ...
+    def judge(self, state: Any, coins: Any) -> Judge:
+        """Return the outcomes; `coins`: of the sequence, or of each of those that are in flight together."""
+        ...

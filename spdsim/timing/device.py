@@ -3,7 +3,8 @@
 A matrix-vector product takes a latency and its bytes over the bandwidth that large matrices reach, so that small
 matrices reach a smaller share of it; with a few rows, the tokens of one sequence that are looked at together, it takes
 a little longer. Kernels without a matrix take a fixed time. Attention reads the cached keys and values of its context,
-linearly, once for all rows; a gated delta layer reads its recurrent state and writes one for each row.
+linearly, once for all rows; a gated delta layer reads its recurrent state and writes one for each row. Rows of several
+sequences share the weights, but each sequence has a cache and a state of its own to read.
 """
 
 from collections.abc import Iterable
@@ -46,10 +47,13 @@ class Rates:
         """Return seconds of the kernels without a matrix among `num_ops`."""
         return max(0.0, num_ops - num_matrices) * self.small_kernel_s
 
-    def layer_s(self, layer: Layer, num_ops: float, num_shards: int = 1, rows: int = 1) -> float:
-        """Return seconds of a layer for `rows` tokens with no context; its matrices cut into `num_shards`."""
+    def layer_s(self, layer: Layer, num_ops: float, num_shards: int = 1, rows: int = 1, sequences: int = 1) -> float:
+        """Return seconds of a layer for `rows` tokens with no context; its matrices cut into `num_shards`.
+
+        sequences: that the rows belong to.
+        """
         shards = [num_bytes / num_shards for num_bytes in layer.matrices_bytes]
-        state_s = (1 + rows) * layer.state_bytes / num_shards / self.bytes_per_s
+        state_s = (sequences + rows) * layer.state_bytes / num_shards / self.bytes_per_s
         products_s = self.products_s(shards, layer.active_params / num_shards, rows)
         return products_s + state_s + self.kernels_s(num_ops, len(shards))
 

@@ -41,12 +41,16 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Passes:
-    """The work of passes on the devices of a group, from a resolved roofline. rows: tokens that pass together."""
+    """The work of passes on the devices of a group, from a resolved roofline.
+
+    rows: tokens that pass together, of so many `sequences`.
+    """
 
     rates: Rates
     figures: Roofline
     group: Group = ALONE
     rows: int = 1
+    sequences: int = 1
 
     def layers(
         self, layers: Sequence[Layer], *, cache_s: float = 0.0, beside_s: float = 0.0, beside_ops: float = 0.0
@@ -55,7 +59,7 @@ class Passes:
         ops = [layer_ops(self.figures, layer) for layer in layers]
         meetings = self.group.num_meetings(len(layers))
         layers_s = sum(
-            self.rates.layer_s(layer, num, self.group.num_devices, self.rows)
+            self.rates.layer_s(layer, num, self.group.num_devices, self.rows, self.sequences)
             for layer, num in zip(layers, ops, strict=True)
         )
         return Work(
@@ -70,10 +74,11 @@ class Passes:
         return Work(device_s, num_ops + (shards > 1))
 
     def context_s(self, layers: Sequence[Layer], prompt_tokens: int) -> tuple[float, float]:
-        """Return what reading the cache takes: seconds whatever the context, and seconds a token of it."""
+        """Return what reading the caches takes: seconds whatever the context, and seconds a token of it (of each)."""
         found = [self.rates.context_s(layer, prompt_tokens) for layer in layers]
-        shards = self.group.num_devices
-        return sum(window_s for window_s, _ in found) / shards, sum(token_s for _, token_s in found) / shards
+        caches, shards = self.sequences, self.group.num_devices
+        window_s, token_s = sum(window_s for window_s, _ in found), sum(token_s for _, token_s in found)
+        return caches * window_s / shards, caches * token_s / shards
 
 
 def layer_ops(figures: Roofline, layer: Layer) -> float:

@@ -57,13 +57,15 @@ def decode_times(
     context_tokens: int = 0,
     num_devices: int = 1,
     rows: int = 1,
+    sequences: int = 1,
     all_reduce_s: float | None = None,
     roofline: Roofline | None = None,
     is_sampled: bool = False,
 ) -> DecodeTimes | None:
-    """Return the times of one forward of `model` for `rows` tokens of one sequence, after `context_tokens`.
+    """Return the times of one forward of `model` for `rows` tokens, after `context_tokens` of each sequence.
 
-    rows: 1 in plain decoding, gamma + 1 to verify a draft of gamma tokens. Their matrices are read once, and so is the
+    rows: 1 in plain decoding, gamma + 1 to verify a draft of gamma tokens; as many times more with several `sequences`,
+    each of which has a cache and states of its own to read. Their matrices are read once, and so is the
     cache (`timing.device`); each row uses experts of its own, as if they were chosen evenly and independently.
     all_reduce_s: seconds of one all-reduce of their hidden states over the devices; None: the catalogue's, which goes
     on linearly beyond its largest size.
@@ -79,10 +81,10 @@ def decode_times(
     figures = resolve(roofline or Roofline(), gpu, launch)
     rates = rates_of(gpu, figures)
     group = Group(num_devices, meeting_s if num_devices > 1 else 0.0)
-    passes, layers = Passes(rates, figures, group, rows), tuple(_for_rows(model, rows))
+    passes, layers = Passes(rates, figures, group, rows, sequences), tuple(_for_rows(model, rows))
     beside = figures.forward_ops or 0.0
     beside_s, cached = rates.kernels_s(beside, 0), sum(_cached_bytes(layers, context_tokens))
-    cache_s = cached / rates.bytes_per_s / num_devices
+    cache_s = sequences * cached / rates.bytes_per_s / num_devices
     window_s, token_s = passes.context_s(layers, context_tokens)
     forward = passes.layers(layers, cache_s=cache_s, beside_s=beside_s, beside_ops=beside)
     fixed = passes.layers(layers, cache_s=window_s, beside_s=beside_s)
