@@ -33,7 +33,7 @@ def machine(drafts: int, *, draft_s: float, forward: Duration, commit_s: float =
     tasks = {
         (0, "draft"): Duration(Constant(draft_s)), (0, "commit"): Duration(Constant(commit_s)),
         (0, "prefill"): Duration(free), (1, "prefill"): Duration(free), (1, "verify"): Duration(free),
-        (1, "forward"): forward,
+        (1, "forward"): forward, (1, "rollback"): Duration(free),
     }  # fmt: skip
     return Machine(
         layout=layout, workers=(Worker(0, "draft", 0), Worker(1, "stage", 0)), devices=("gpu",), sharing="turns",
