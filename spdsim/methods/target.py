@@ -4,7 +4,7 @@ Its times are those of the scenario itself, cut anew: `spdsim.timing` works them
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
@@ -40,6 +40,7 @@ class Target:
     spread: Spread
     num_devices: int
     machine: Machine
+    _factors: dict[tuple[int, int], tuple[float, float]] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def words(self) -> str:
@@ -117,8 +118,11 @@ class Target:
 
         Of the forward what does not grow with the context: to read it is each sequence's own affair.
         """
-        devices = self.num_devices if self.spread == "tensor_parallel" else 1
-        return batch_factors(self.scenario, rows, sequences, devices)
+        asked = rows, sequences
+        if asked not in self._factors:
+            devices = self.num_devices if self.spread == "tensor_parallel" else 1
+            self._factors[asked] = batch_factors(self.scenario, rows, sequences, devices)
+        return self._factors[asked]
 
 
 def batch_factors(scenario: Scenario, rows: int, sequences: int, num_devices: int) -> tuple[float, float]:
