@@ -69,8 +69,10 @@ def request_of(scenario: Scenario, machine: Machine, sequence: int, model: Accep
 
     model: which drafts are accepted, if not as the scenario has it.
     """
-    model = acceptance_of(scenario) if model is None else model
-    recorded = max_tokens(model, sequence)
+    own = acceptance_of(scenario)
+    model = own if model is None else model
+    # A record ends where it ends for every method, so that all decode the same.
+    recorded = max_tokens(own, sequence)
     num_tokens = output_tokens(scenario, sequence)
     num_tokens = num_tokens if recorded is None else min(num_tokens, recorded)
     # What is in flight goes beyond the last token, by the capacity at most.

@@ -16,7 +16,7 @@ from spdsim.methods.drafters import accept_length
 from spdsim.methods.durations import in_series
 from spdsim.scenario import Scenario, load_scenario
 from spdsim.scenario.rivals import AcceptLength, accepted_model
-from spdsim.simulation import simulate_method
+from spdsim.simulation import simulate, simulate_method
 from tests.commands import ROOT
 
 H100X8 = ROOT / "scenarios" / "h100x8.yaml"
@@ -173,3 +173,97 @@ def test_tasks_in_series_take_as_long_as_one_after_another() -> None:
     assert both.issue.total_s == forward.issue.total_s + verify.issue.total_s
     assert both.issue.lead_s == forward.issue.lead_s
     assert in_series(forward, replace(verify, issue=None)).issue is None
+
+
+TUTORIAL = ROOT / "scenarios" / "tutorial.yaml"
+RTX = ROOT / "scenarios" / "rtx4090x4-pcie.yaml"
+SMALL = ("model=llama-3.1-8b", "partition.stages=6", "workload.new_tokens=64")
+
+
+def of(file: Path, key: str, *settings: str) -> Method | Missing:
+    return next(iter(methods_of(load_scenario(file, ["replications=4", *settings]), (key,))))
+
+
+@pytest.mark.parametrize("key", ["plain", "eagle", "draft_then_verify", "asynchronous", "spd"])
+def test_what_hosts_do_between_cycles_is_paid_by_every_method(key: str) -> None:
+    """A millisecond of it makes every method slower."""
+    rivals = ["rivals.eagle={acceptance: {p: 0.75}}", "rivals.draft_model={step_s: 1e-3, acceptance: {p: 0.7}}"]
+    times_s = []
+    for between_s in ("0.0", "1e-3"):
+        whole = load_scenario(TUTORIAL, [*rivals, f"timing.profile.control={{between_cycles_s: {between_s}}}"])
+        each = next(iter(methods_of(whole, (key,))))
+        assert isinstance(each, Method)
+        times_s.append(evaluate_method(whole, each.machine, each.acceptance).time_per_token_s.mean)
+    assert times_s[1] > times_s[0] + 0.2e-3
+
+
+def test_replicas_are_as_many_as_decode_soonest_and_not_as_there_are_devices() -> None:
+    """With a slow drafter a restart over many replicas costs more than they give."""
+    each = of(RTX, "dsi", "devices.count=8", "rivals.draft_model={step_s: 6e-3, acceptance: {p: 0.5}}",
+              "links.intra_node.shared=false")  # fmt: skip
+    assert isinstance(each, Method)
+    assert each.num_devices < 8
+    assert each.law_s is not None and each.law_s < 15e-3
+
+
+@pytest.mark.parametrize("key", ["dsi", "ssd", "asynchronous"])
+def test_a_drafter_on_another_node_is_reached_over_the_link_between_nodes(key: str) -> None:
+    """Where every device is a node there is no other link at all; a slow one is felt."""
+    apart = (*SMALL, "devices.per_node=1", "links.intra_node=null", "workload.new_tokens=32")
+    times_s = []
+    for latency_s in ("1e-6", "1e-2"):
+        link = f"links.inter_node={{latency_s: {latency_s}, bandwidth_bytes_per_s: 50e9}}"
+        whole = load_scenario(H100X8, ["replications=2", *apart, link])
+        each = next(iter(methods_of(whole, (key,))))
+        assert isinstance(each, Method), each
+        times_s.append(evaluate_method(whole, each.machine, each.acceptance).time_per_token_s.mean)
+    assert times_s[1] > times_s[0] + 1e-3
+
+
+def test_a_drafter_that_does_not_fit_beside_the_target_is_no_drafter() -> None:
+    """Two models of 16 GB on one device of 25.8 GB."""
+    each = of(RTX, "draft_then_verify", "rivals.draft_model.model=llama-3.1-8b")
+    assert isinstance(each, Missing)
+    assert "a device would need 32" in each.reason
+
+
+def test_an_lm_head_of_its_own_keeps_its_device_beside_a_colocated_draft() -> None:
+    """And every stage has one, too."""
+    each = of(H100X8, "spd_colocated", *SMALL, "partition.lm_head=own_device")
+    assert isinstance(each, Method)
+    stages = [worker.device for worker in each.machine.workers if worker.role == "stage"]
+    assert len(set(stages)) == len(stages) == 7
+
+
+def test_variants_of_a_scenario_in_groups_are_cut_into_single_devices() -> None:
+    """The same devices, one for each stage."""
+    for key in ("spd_colocated", "spd_sharded"):
+        assert isinstance(of(H100X8, key, *SMALL, "partition.tensor_parallel=2", "partition.stages=3"), Method)
+
+
+def test_an_all_reduce_given_for_one_size_says_nothing_of_another() -> None:
+    """The table serves the others."""
+    settings = (*SMALL, "partition.tensor_parallel=2", "partition.stages=3")
+    told, table = (of(H100X8, "tensor_parallel", *settings, *more) for more in (("links.all_reduce_s=1e-9",), ()))
+    assert isinstance(told, Method) and isinstance(table, Method)
+    assert told.num_devices == table.num_devices == 8
+    assert told.law_s == table.law_s
+
+
+def test_every_method_decodes_what_a_record_has() -> None:
+    """Plain decoding, too, although nothing of it is recorded."""
+    replay = "acceptance={kind: replay, accepted: [AAAAAAR, AAARAAAA]}"
+    whole = load_scenario(H100X8, ["replications=2", *SMALL, replay])
+    for key in ("spd", "tensor_parallel"):
+        each = next(iter(methods_of(whole, (key,))))
+        assert isinstance(each, Method)
+        trace = simulate_method(whole, key, each.machine, each.acceptance)
+        assert summarize(trace).num_tokens == 8 + 9
+
+
+def test_a_speedup_over_groups_is_the_same_in_a_sweep_and_in_a_report() -> None:
+    """Both are over the plain pipeline of the groups."""
+    whole = load_scenario(H100X8, [*SMALL, "partition.tensor_parallel=2", "partition.stages=3", "replications=40"])
+    evaluated, report = evaluate(whole), summarize(simulate(whole))
+    assert evaluated.speedup is not None and report.speedup is not None
+    assert evaluated.speedup.mean == pytest.approx(report.speedup.mean, rel=0.05)

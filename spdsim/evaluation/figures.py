@@ -16,7 +16,7 @@ from spdsim.evaluation.reference import reference_work
 from spdsim.evaluation.runs import Path, Runs, producer_of
 from spdsim.machine import Machine
 from spdsim.scenario import Scenario, acceptance_of
-from spdsim.simulation import plain_token_s, request_of
+from spdsim.simulation import header_of, plain_token_s, request_of
 from spdsim.timing import machine_of
 from spdsim.trace import ONE_DEVICE, PLAIN_PIPELINE
 
@@ -191,6 +191,6 @@ def _plain_s(scenario: Scenario, machine: Machine, runs: Runs) -> "Floats":
         return runs.end_s - runs.begin_s
     steps = _steps(runs)
     work = reference_work(scenario, machine, runs.num_tokens) if runs.plain is None else runs.plain
-    if not machine.fits_one_device:
+    if header_of(scenario, machine).baseline == PLAIN_PIPELINE:
         return work.times_s(steps, None)[PLAIN_PIPELINE]
     return work.times_s(steps, plain_token_s(scenario, machine))[ONE_DEVICE]

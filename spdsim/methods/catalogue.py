@@ -8,6 +8,7 @@ from spdsim.errors import InputError
 from spdsim.methods import drafters, overlapped, pipelined, plain, rounds, spd
 from spdsim.methods.method import CannotBeHadError, Method, Missing
 from spdsim.scenario import Scenario
+from spdsim.scenario.memory import show_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +53,18 @@ def methods_of(scenario: Scenario, keys: tuple[str, ...] | None = None) -> Itera
     """Yield every method, or those of the given keys, on the scenario's devices, or why it cannot be had there."""
     for entry in METHODS if keys is None else map(method_named, keys):
         try:
-            yield entry.build(scenario)
+            yield _that_fits(scenario, entry.build(scenario))
         except CannotBeHadError as error:
             yield Missing(entry.key, entry.name, str(error))
+
+
+def _that_fits(scenario: Scenario, method: Method) -> Method:
+    """The method, if its fullest device has room for all that it holds, the drafter's part too."""
+    memory_bytes = scenario.devices.gpu.memory_bytes
+    if memory_bytes is not None and method.device_bytes > memory_bytes:
+        held, room = show_bytes(method.device_bytes), show_bytes(memory_bytes)
+        raise CannotBeHadError(f"{method.title}: a device would need {held} and has {room}")
+    return method
 
 
 def method_named(key: str) -> Entry:

@@ -124,6 +124,11 @@ def _head(scenario: Scenario, layers: int, step_s: float | None) -> tuple[Durati
     layout = layout_of(cut)
     match scenario.timing:
         case ProfileTimes(profile=profile):
+            if profile.draft is not None and layers != scenario.draft.layers and step_s is None:
+                raise CannotBeHadError(
+                    f"the profile has the time of a whole draft module of {scenario.draft.layers} layers, not of a "
+                    f"head of {layers}: give step_s"
+                )
             step = profile_duration(cut, layout, profile, 0, "draft")
             prefill = profile_duration(cut, layout, profile, 0, "prefill")
         case Roofline() as roofline:

@@ -42,5 +42,6 @@ def unread(one: Duration) -> Duration:
 
 
 def mean_s(duration: Duration, context_tokens: float) -> float:
-    """Return the mean seconds on the device at a context of so many tokens."""
-    return distributions.mean_s(duration.base) + duration.per_context_token_s * context_tokens
+    """Return the mean seconds at a context of so many tokens: the device's, or the host's where it issues longer."""
+    device_s = distributions.mean_s(duration.base) + duration.per_context_token_s * context_tokens
+    return device_s if duration.issue is None else max(device_s, duration.issue.total_s)

@@ -1,7 +1,10 @@
-"""What a rival's messages cost: by the scenario's link within a node, or as its profile has them measured."""
+"""What a rival's messages cost: by the scenario's links, or as its profile has them measured."""
 
-from spdsim.distributions import Constant
-from spdsim.machine import Message, Receipt
+from collections.abc import Iterable
+
+from spdsim.distributions import Constant, Distribution
+from spdsim.machine import Link, Message, Receipt
+from spdsim.methods.method import CannotBeHadError
 from spdsim.scenario import Scenario
 from spdsim.scenario.durations import distribution
 from spdsim.scenario.times import ProfileTimes
@@ -16,30 +19,54 @@ def here(num_bytes: int = 0, receive_s: float = 0.0) -> Message:
     return Message(None, num_bytes, num_bytes, free, free, receive_s=receive_s, receipt="read")
 
 
-def across(
-    scenario: Scenario, payload: Payload, link: int, num_bytes: int, prefill_bytes: int | None = None,
-    receive_s: float = 0.0,
-) -> Message:  # fmt: skip
-    """Return a message of one payload over the link of index `link`, between two devices of a node."""
-    figures = scenario.links.intra_node
-    if figures is None:
-        raise ValueError("a scenario with several devices has a link between them")
-    prefill_bytes = num_bytes if prefill_bytes is None else prefill_bytes
-    transit, prefill = (
-        Constant(figures.latency_s + size / figures.bandwidth_bytes_per_s) for size in (num_bytes, prefill_bytes)
-    )
-    post, handled_s = Constant(figures.post_s), figures.receive_s
-    if isinstance(scenario.timing, ProfileTimes):
-        written = getattr(scenario.timing.profile.messages, payload)
-        if written.transit_s is not None:
-            measured = distribution(written.transit_s)
-            return Message(link, num_bytes, prefill_bytes, measured, measured, post, receive_s=handled_s + receive_s,
-                           receipt="read" if payload == "verdict" else "posted")  # fmt: skip
-    receipt: Receipt = "read" if payload == "verdict" else "posted"
-    return Message(
-        link, num_bytes, prefill_bytes, transit, prefill, post, receive_s=handled_s + receive_s,
-        receipt="serial" if scenario.runtime.receipts == "serial" else receipt,
-    )  # fmt: skip
+class Wires:
+    """The links of a machine that is put together: one for each ordered pair of devices, or one that a node shares."""
+
+    def __init__(self, scenario: Scenario, links: Iterable[Link] = ()) -> None:
+        self._scenario, self._links = scenario, list(links)
+
+    @property
+    def links(self) -> tuple[Link, ...]:
+        """All links so far, by index."""
+        return tuple(self._links)
+
+    def message(self, payload: Payload, start: int, end: int, num_bytes: int, receive_s: float = 0.0) -> Message:
+        """Return a message from device `start` to device `end`; receive_s: what its receiver's host does with it.
+
+        Raises CannotBeHadError if the scenario has no link between their nodes, or within their node.
+        """
+        scenario, devices = self._scenario, self._scenario.devices
+        node, is_within = devices.node_of(start), devices.node_of(start) == devices.node_of(end)
+        figures = scenario.links.intra_node if is_within else scenario.links.inter_node
+        if figures is None:
+            name = "intra_node" if is_within else "inter_node"
+            raise CannotBeHadError(f"links.{name} is missing: must be given for devices {start} and {end}")
+        name = f"{figures.name} of node {node}" if figures.shared else f"{figures.name} {start} to {end}"
+        transit = Constant(figures.latency_s + num_bytes / figures.bandwidth_bytes_per_s)
+        measured = _measured(scenario, payload, is_within=is_within)
+        receipt: Receipt = "read" if payload == "verdict" else "posted"
+        return Message(
+            self._index(Link(name, figures.shared)), num_bytes, num_bytes, transit if measured is None else measured,
+            transit if measured is None else measured, Constant(figures.post_s),
+            receive_s=figures.receive_s + receive_s,
+            receipt="serial" if scenario.runtime.receipts == "serial" else receipt,
+        )  # fmt: skip
+
+    def _index(self, link: Link) -> int:
+        if link not in self._links:
+            self._links.append(link)
+        return self._links.index(link)
+
+
+def _measured(scenario: Scenario, payload: Payload, *, is_within: bool) -> Distribution | None:
+    """The time on the way as a profile has it; None where the link's figures say it."""
+    if not isinstance(scenario.timing, ProfileTimes):
+        return None
+    written = getattr(scenario.timing.profile.messages, payload)
+    transit = written.transit_s
+    if not is_within and written.inter_node_transit_s is not None:
+        transit = written.inter_node_transit_s
+    return None if transit is None else distribution(transit)
 
 
 def tokens_bytes(num_tokens: int) -> int:

@@ -1,13 +1,14 @@
 """Methods in which a small model on a device of its own drafts while the target verifies."""
 
 from dataclasses import replace
+from itertools import product
 
 from spdsim import theory
 from spdsim.acceptance import Bernoulli
-from spdsim.machine import Duration, Link, Machine, Message, Origin, Worker
+from spdsim.machine import Duration, Machine, Message, Origin, Worker
 from spdsim.methods.drafters import MOST_DRAFTS, Drafter, accept_length, draft_model
 from spdsim.methods.durations import NOTHING, in_series, mean_s, scaled, unread
-from spdsim.methods.links import across, tokens_bytes
+from spdsim.methods.links import Wires, tokens_bytes
 from spdsim.methods.method import CannotBeHadError, Method
 from spdsim.methods.target import Target, best_target, others, targets
 from spdsim.scenario import Scenario
@@ -71,11 +72,9 @@ def replicated(scenario: Scenario) -> Method:
     drafter = draft_model(scenario)
     p, found = _constant(drafter), list[tuple[float, int, int, Target]]()
     for target in targets(scenario, scenario.devices.count - 1):
-        replicas = (scenario.devices.count - 1) // target.num_devices
-        if target.num_stages > 1 or replicas < 2:
-            continue
+        most = (scenario.devices.count - 1) // target.num_devices if target.num_stages == 1 else 0
         draft_s = mean_s(drafter.step, target.context_tokens)
-        for lookahead in _tried(drafter.draft_tokens):
+        for replicas, lookahead in product(range(2, most + 1), _tried(drafter.draft_tokens)):
             cycle_s = max(lookahead * draft_s, target.step_s(lookahead) / replicas)
             found.append((theory.replicas_token_s(p, lookahead, replicas, cycle_s), lookahead, replicas, target))
     if not found:
@@ -134,23 +133,26 @@ def _with_drafter(
     for stage in range(stages):
         tasks[stage + 1, "forward"], tasks[stage + 1, "prefill"] = forwards[stage], target.prefills[stage]
         tasks[stage + 1, "rollback"] = target.rollbacks[stage]
-    links = list(base.links)
+    wires, own_device = Wires(scenario, base.links), target.num_devices
+    device_of = [own_device, *(stage if stages > 1 else 0 for stage in range(stages))]
     messages: dict[tuple[Payload, int, int], Message] = {
         ("hidden", stage, stage + 1): hop for stage, hop in enumerate(target.hops, start=1)
     }
     for to in {1, stages}:
-        messages["draft", 0, to] = _over(scenario, links, "draft", f"drafter to stage {to - 1}", tokens_bytes(drafts))
+        messages["draft", 0, to] = wires.message("draft", own_device, device_of[to], tokens_bytes(drafts))
     for to in range(stages):
-        name = f"stage {stages - 1} to {'drafter' if to == 0 else f'stage {to - 1}'}"
         told = target.commit_s if to == 0 else 0.0
-        messages["verdict", stages, to] = _over(scenario, links, "verdict", name, tokens_bytes(drafts), told)
+        messages["verdict", stages, to] = wires.message(
+            "verdict", device_of[stages], device_of[to], tokens_bytes(drafts), told
+        )
     on = [worker.device for worker in base.workers if worker.role == "stage"]
     own = len(base.devices)
     return replace(
         base, layout=layout, schedule=schedule,
         workers=(Worker(0, "draft", own), *(Worker(stage + 1, "stage", on[stage]) for stage in range(stages))),
-        devices=(*base.devices, f"{scenario.devices.gpu.name} {own}"),
-        nodes=(*(base.nodes or (0,) * own), 0), tasks=tasks, links=tuple(links), messages=messages,
+        devices=(*base.devices, f"{scenario.devices.gpu.name} {own_device}"),
+        nodes=(*(base.nodes or (0,) * own), scenario.devices.node_of(own_device)), tasks=tasks, links=wires.links,
+        messages=messages,
         origins=others(base.origins),
     )  # fmt: skip
 
@@ -166,38 +168,31 @@ def _machine_of_replicas(scenario: Scenario, target: Target, drafter: Drafter, l
     tasks: dict[tuple[int, Task], Duration] = {
         (0, "draft"): drafter.step, (0, "prefill"): drafter.prefill, (0, "commit"): NOTHING,
     }  # fmt: skip
-    links: list[Link] = []
+    each = target.num_devices
+    first = range(0, replicas * each, each)
+    own_device = replicas * each
+    device_of, wires = [own_device, *first], Wires(scenario)
     messages: dict[tuple[Payload, int, int], Message] = {}
     for worker in range(1, replicas + 1):
         tasks[worker, "forward"], tasks[worker, "verify"] = slice_, NOTHING
         tasks[worker, "prefill"] = in_series(target.prefills[0], unread(target.verify()))
         tasks[worker, "rollback"] = target.rollbacks[0]
-        messages["draft", 0, worker] = _over(
-            scenario, links, "draft", f"drafter to replica {worker - 1}", tokens_bytes(rows)
-        )
+        messages["draft", 0, worker] = wires.message("draft", own_device, device_of[worker], tokens_bytes(rows))
         for to in range(replicas + 1):
             if to != worker:
-                name = f"replica {worker - 1} to {'drafter' if to == 0 else f'replica {to - 1}'}"
                 told = target.commit_s if to == 0 else 0.0
-                messages["verdict", worker, to] = _over(scenario, links, "verdict", name, tokens_bytes(rows), told)
+                messages["verdict", worker, to] = wires.message(
+                    "verdict", device_of[worker], device_of[to], tokens_bytes(rows), told
+                )
     name = scenario.devices.gpu.name
-    each = target.num_devices
-    first = range(0, replicas * each, each)
     devices = tuple(f"{name} {at}" if each == 1 else f"{name} {at}-{at + each - 1}" for at in first)
     return replace(
         base, layout=layout, schedule=dsi,
         workers=(Worker(0, "draft", replicas), *(Worker(i + 1, "stage", i) for i in range(replicas))),
-        devices=(*devices, f"{name} {replicas * each}"), nodes=(0,) * (replicas + 1),
-        tasks=tasks, links=tuple(links), messages=messages, origins=others(base.origins),
+        devices=(*devices, f"{name} {own_device}"),
+        nodes=tuple(scenario.devices.node_of(at) for at in (*first, own_device)),
+        tasks=tasks, links=wires.links, messages=messages, origins=others(base.origins),
     )  # fmt: skip
-
-
-def _over(
-    scenario: Scenario, links: list[Link], payload: Payload, name: str, num_bytes: int, receive_s: float = 0.0
-) -> Message:
-    """A message over a link of its own, which is added to `links`."""
-    links.append(Link(name))
-    return across(scenario, payload, len(links) - 1, num_bytes, receive_s=receive_s)
 
 
 def _drafts(count: int) -> str:

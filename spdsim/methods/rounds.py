@@ -1,5 +1,7 @@
 """Draft-then-verify on a scenario's devices: the drafter on the first device, the target on all of them."""
 
+from dataclasses import replace
+
 from spdsim.machine import Duration, Machine, Message, Worker
 from spdsim.methods.drafters import MOST_DRAFTS, Drafter, accept_length
 from spdsim.methods.durations import NOTHING, mean_s
@@ -49,12 +51,10 @@ def machine_of_rounds(target: Target, drafter: Drafter, layout: rounds.Layout) -
     messages["verdict", stages, 0] = _to_drafter(target, target.commit_s)
     messages["features", stages, 0] = _to_drafter(target, 0.0)
     on = [worker.device for worker in base.workers if worker.role == "stage"]
-    return Machine(
-        layout=layout, schedule=rounds,
+    return replace(
+        base, layout=layout, schedule=rounds,
         workers=(Worker(0, "draft", on[0]), *(Worker(stage + 1, "stage", on[stage]) for stage in range(stages))),
-        devices=base.devices, sharing=base.sharing, tasks=tasks, links=base.links, messages=messages,
-        prompt_tokens=base.prompt_tokens, nodes=base.nodes, fits_one_device=base.fits_one_device,
-        origins=others(base.origins), warnings=base.warnings,
+        tasks=tasks, messages=messages, origins=others(base.origins),
     )  # fmt: skip
 
 

@@ -26,24 +26,29 @@ def colocated(scenario: Scenario) -> Method:
 
     Stage 0 gets fewer layers, so that its device, draft included, takes as long as the others.
     """
-    stages = _most_stages(scenario, scenario.devices.count)
-    even = _recut(scenario, {"stages": stages}, "stage_0")
-    cut = _recut(scenario, {"stages": stages, "layers": _balanced(even)}, "stage_0")
+    stages = _most_stages(scenario, scenario.devices.count - _of_head(scenario))
+    alone = {"stages": stages, "tensor_parallel": 1}
+    cut = _recut(scenario, {**alone, "layers": _balanced(_recut(scenario, alone, "stage_0"))}, "stage_0")
     return _method("spd_colocated", "SPD, draft module beside stage 0", cut)
 
 
 def sharded(scenario: Scenario) -> Method:
     """Return SPD with the LM head sharded over all workers. Raises CannotBeHadError if it cannot be."""
     stages = _most_stages(scenario, scenario.devices.count - 1)
-    cut = {"stages": stages, "lm_head": "sharded", "verification_lag": 0}
+    cut = {"stages": stages, "lm_head": "sharded", "verification_lag": 0, "tensor_parallel": 1}
     return _method("spd_sharded", "SPD, LM head sharded", _recut(scenario, cut, "own_device"))
 
 
 def in_groups(scenario: Scenario) -> Method:
     """Return SPD whose stages are tensor-parallel pairs. Raises CannotBeHadError if it cannot be."""
-    stages = _most_stages(scenario, (scenario.devices.count - 1) // 2)
+    stages = _most_stages(scenario, (scenario.devices.count - 1 - _of_head(scenario)) // 2)
     cut = {"stages": stages, "tensor_parallel": 2}
     return _method("spd_tensor_parallel", "SPD, tensor-parallel stages", _recut(scenario, cut, "own_device"))
+
+
+def _of_head(scenario: Scenario) -> int:
+    """Devices that the LM head has to itself."""
+    return int(scenario.partition.lm_head == "own_device")
 
 
 def _balanced(even: Scenario) -> tuple[int, ...]:

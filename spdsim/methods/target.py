@@ -204,9 +204,12 @@ def _recut(scenario: Scenario, partition: dict[str, object], num_stages: int, is
         update={"workers": None, "count": num_devices, "per_node": _per_node(scenario, num_devices), "nodes": None}
     )
     draft = Draft.model_validate(scenario.draft.model_dump() | {"placement": placement, "layers": 1, "anchors": 1})
-    return scenario.model_copy(
-        update={"partition": Partition.model_validate(written), "devices": devices, "draft": draft}
-    )
+    links, size = scenario.links, scenario.partition.tensor_parallel
+    if size > 1 and written["tensor_parallel"] != size:
+        # What was given of one group says nothing of another.
+        links = links.model_copy(update={"all_reduce_s": None})
+    cut = {"partition": Partition.model_validate(written), "devices": devices, "draft": draft, "links": links}
+    return scenario.model_copy(update=cut)
 
 
 def others(origins: tuple[Origin, ...]) -> tuple[Origin, ...]:
