@@ -9,7 +9,7 @@ from spdsim.errors import ScenarioError
 from spdsim.machine import Machine
 from spdsim.scenario import Scenario, acceptance_of, one_stage, output_tokens, scenario_document, scenario_sha256
 from spdsim.timing import machine_of
-from spdsim.trace import ONE_DEVICE, PLAIN_PIPELINE, Trace, TraceHeader, WorkerInfo
+from spdsim.trace import ONE_DEVICE, PIPELINED, PLAIN_PIPELINE, Trace, TraceHeader, WorkerInfo
 
 
 def simulate(
@@ -34,10 +34,12 @@ def simulate_method(
 
     Replications and progress are those of `simulate`.
     """
-    header = replace(
-        header_of(scenario, machine), method=key, baseline=ONE_DEVICE, plain_token_s=one_device_token_s(scenario),
-        mean_acceptance=None,
-    )  # fmt: skip
+    header = replace(header_of(scenario, machine), method=key, plain_token_s=one_device_token_s(scenario))
+    if key in PIPELINED:
+        mean = mean_acceptance(model, machine.layout.capacity)
+        header = replace(header, plain_token_s=plain_token_s(scenario, machine), mean_acceptance=mean)
+    else:
+        header = replace(header, baseline=ONE_DEVICE, mean_acceptance=None)
     return _run(scenario, machine, model, Trace(header), progress)
 
 

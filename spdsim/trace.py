@@ -17,7 +17,7 @@ Source = Literal["simulator", "executor", "emulated"]
 ONE_DEVICE = "plain decoding on one device"
 PLAIN_PIPELINE = "plain pipeline on these devices"
 
-PIPELINED = frozenset({"spd", "plain", "ppsd", "specpipe"})
+PIPELINED = frozenset({"spd", "spd_colocated", "spd_sharded", "spd_tensor_parallel", "plain", "ppsd", "specpipe"})
 """Methods with a token in every stage: the law of the pipeline holds for them, and their waterfall begins at n."""
 
 

@@ -148,6 +148,7 @@ def test_the_command_writes_a_table_and_a_document_and_tells_what_is_missing(tmp
     ("options", "error"),
     [
         (["--methods", "spdd"], "method is spdd: did you mean spd?"),
+        (["--methods", ""], '--methods is ""'),
         (["--precision", "0"], "--precision is 0: must be a fraction greater than 0 and less than 1"),
         (["--set", "rivals.eagle.acceptance.p=2"], "rivals.eagle.acceptance.p is 2"),
         (["--set", "rivals.eagel.layers=2"], "did you mean `rivals.eagle"),

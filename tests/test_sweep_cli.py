@@ -117,3 +117,11 @@ print(sorted({{"joblib", "matplotlib", "pyarrow", "pandas", "torch"}} & set(sys.
         check=True,
     )
     assert done.stderr == "[]\n" and "Best time per token" in done.stdout
+
+
+def test_a_key_is_varied_or_set_but_not_both(tmp_path: Path) -> None:
+    """Which of the two was meant nobody knows."""
+    words = ["sweep", TUTORIAL, "--vary", "acceptance.p=0.5,0.6", "--set", "acceptance.p=0.7"]
+    done = run(*words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "acceptance.p is varied too" in done.stderr

@@ -63,7 +63,9 @@ def compare(
             f"--precision is {precision:g}: must be a fraction greater than 0 and less than 1, such as 0.01"
         )
     loaded = load_scenario(scenario, settings or ())
-    keys = None if methods is None else [key.strip() for key in methods.split(",") if key.strip()]
+    keys = None if methods is None else [key.strip() for key in methods.split(",")]
+    if keys is not None and not all(keys):
+        raise InputError(f'--methods is "{methods}": must be keys with a comma between them, such as plain,eagle,spd')
     if concurrency is not None or loaded.workload.concurrency > 1:
         several = str(loaded.workload.concurrency) if concurrency is None else concurrency
         _with_several(loaded, scenario, several, keys, json_file, csv_file, is_quiet=quiet)

@@ -92,6 +92,16 @@ def _method(key: str, scenario: "Scenario") -> "Method":
     return method
 
 
+def _of_baseline(method: "Method") -> tuple[str, ...]:
+    """What must be said of a headline over one device."""
+    from spdsim.trace import PIPELINED
+
+    if method.key in PIPELINED or method.machine.fits_one_device:
+        return ()
+    return ("hypothetical: the model does not fit the one device that this speedup is over; `spdsim compare` tells "
+            "it over the best plain method",)  # fmt: skip
+
+
 def _run(
     scenario: "Scenario", machine: "Machine", method: "Method | None", *, is_watched: bool
 ) -> "tuple[Trace, Report]":
@@ -141,7 +151,7 @@ def _show(
     # Drawn before anything is printed: a window that the run does not have is an error.
     picture = drawing(screen, trace, window) if window else None
     lines = describe.lines(scenario, machine) if method is None else describe.method_lines(scenario, method)
-    own = ((), ()) if method is None else (method.origins, method.warnings)
+    own = ((), ()) if method is None else (method.origins, (*method.warnings, *_of_baseline(method)))
     print_report(
         report, screen, title=describe.title(scenario), scenario_lines=lines,
         origins=(*machine.origins, *own[0]), warnings=(*machine.warnings, *own[1]), timeline=picture,

@@ -1,6 +1,7 @@
 """`spdsim sweep`: a scenario and what varies in it; the figures of all points, and the best of them."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -90,7 +91,9 @@ def sweep(
     overrides = [*(settings or ()), *(f"{key}={value}" for key, value in short.items() if value is not None)]
     base = read_source(scenario, overrides)
     choice = None if random is None else Choice(random, _seed(base))
-    spec = Spec(base, tuple(map(parse_vary, vary or ())), choice)
+    varied = tuple(map(parse_vary, vary or ()))
+    _check_apart({each.key for each in varied}, settings or ())
+    spec = Spec(base, varied, choice)
     effort = Effort(precision, None if precision is None else replications)
     files = [path for path in (csv_file, parquet_file, json_file) if path not in (None, STDOUT)]
     if is_resumed and not files:
@@ -124,11 +127,19 @@ def sweep(
         state.forget()
 
 
+def _check_apart(varied: set[str], settings: Sequence[str]) -> None:
+    for setting in settings:
+        key = setting.partition("=")[0].strip()
+        if key in varied:
+            raise InputError(f"--set {setting}: {key} is varied too: must be given by --set or by --vary, not by both")
+
+
 def _check(replications: int | None, precision: float | None, plot_file: Path | None) -> None:
     if replications is not None and replications < 1:
         raise InputError(f"--replications is {replications}: must be at least 1")
-    if precision is not None and not 0.0 < precision < float("inf"):
-        raise InputError(f"--precision is {precision:g}: must be a fraction greater than 0, such as 0.01")
+    if precision is not None and not 0.0 < precision < 1.0:
+        rule = "must be a fraction greater than 0 and less than 1, such as 0.01"
+        raise InputError(f"--precision is {precision:g}: {rule}")
     if plot_file is not None and plot_file.suffix.lower() not in _PLOTS:
         raise InputError(f"--plot is {plot_file}: must end in {' or '.join(_PLOTS)}")
 

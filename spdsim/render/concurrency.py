@@ -15,20 +15,20 @@ from spdsim.scenario.memory import show_bytes
 
 def print_concurrency(found: Concurrency, console: Console, *, title: str, lines: tuple[str, ...]) -> None:
     """Print the comparison on `console`. lines: the devices and the work, a line each."""
-    look = Look.of(console)
-    for part in _parts(found, look, title, lines):
+    look, width = Look.of(console), console.width
+    for part in _parts(found, width, look, title, lines):
         console.print(Trimmed(part))
 
 
-def _parts(found: Concurrency, look: Look, title: str, lines: tuple[str, ...]) -> Iterator[RenderableType]:
+def _parts(found: Concurrency, width: int, look: Look, title: str, lines: tuple[str, ...]) -> Iterator[RenderableType]:
     yield Text(title, look.style("bold"))
     yield from (Text(line, look.style("dim")) for line in lines)
     yield ""
     yield from (Text(sentence(turn, found.numbers), look.style("bold")) for turn in found.turns)
     yield from heading("Tokens per second of all sequences, by how many are in flight", look)
-    yield _table(found, look, lambda cell: significant(cell.tokens_per_s.mean))
+    yield from _tables(found, width, look, lambda cell: significant(cell.tokens_per_s.mean))
     yield from heading("Time per token of one sequence", look)
-    yield _table(found, look, lambda cell: look.time(cell.time_per_token_s.mean))
+    yield from _tables(found, width, look, lambda cell: look.time(cell.time_per_token_s.mean))
     yield from heading("The fastest at each, and how it is set up", look)
     yield _setups(found, look)
     if found.missing:
@@ -46,18 +46,31 @@ def sentence(turn: Turn, numbers: tuple[int, ...]) -> str:
     return f"SPD pays over {others} up to {turn.last} in flight; at {turn.first_lost} {turn.winner} is ahead."
 
 
-def _table(found: Concurrency, look: Look, shown: Callable[[Cell], str]) -> Table:
+def _tables(found: Concurrency, width: int, look: Look, shown: Callable[[Cell], str]) -> Iterator[RenderableType]:
+    """One table, or several one under another, so that no figure is cut off."""
+    names = max(len("in flight"), *map(len, found.keys))
+    cells = [
+        len(shown(cell)) for key in found.keys for at in found.numbers if (cell := found.cell(key, at)) is not None
+    ]
+    room = max(1, (width - names) // (2 + max(cells, default=1)))
+    for first in range(0, len(found.numbers), room):
+        if first:
+            yield ""
+        yield _table(found, found.numbers[first : first + room], look, shown)
+
+
+def _table(found: Concurrency, numbers: tuple[int, ...], look: Look, shown: Callable[[Cell], str]) -> Table:
     table = Table(box=None, pad_edge=False, header_style=look.style("dim"))
     table.add_column("in flight", no_wrap=True)
-    for number in found.numbers:
+    for number in numbers:
         table.add_column(str(number), justify="right", no_wrap=True)
-    best = {number: found.best(number) for number in found.numbers}
+    best = {number: found.best(number) for number in numbers}
     for key in found.keys:
-        cells = [found.cell(key, number) for number in found.numbers]
+        cells = [found.cell(key, number) for number in numbers]
         if not any(cells):
             continue
         row: list[Text | str] = [Text(key, look.style("bold") if key.startswith("spd") else "")]
-        for number, cell in zip(found.numbers, cells, strict=True):
+        for number, cell in zip(numbers, cells, strict=True):
             is_best = cell is not None and cell is best[number]
             row.append(Text("" if cell is None else shown(cell), look.style("bold") if is_best else ""))
         table.add_row(*row)

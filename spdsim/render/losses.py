@@ -6,7 +6,7 @@ from rich.text import Text
 
 from spdsim.analysis.report import Report, Sensitivity, WaterfallStep
 from spdsim.render.look import Look, significant
-from spdsim.render.words import HINTS, STEPS
+from spdsim.render.words import HINTS, HINTS_OF_ROUNDS, STEPS
 from spdsim.trace import PIPELINED
 
 _LEAST_FACTOR = 1e-4
@@ -64,9 +64,14 @@ def largest_loss(report: Report, look: Look) -> str:
     if not losses:
         return "Nothing is lost: every step keeps the speedup or adds to it."
     worst, *others = sorted(losses, key=lambda step: step.factor)
-    told = f"Largest loss: {_named(worst, look)}. {HINTS.get(worst.step, '')}".rstrip()
+    told = f"Largest loss: {_named(worst, look)}. {_hint(report, worst)}".rstrip()
     is_next_told = worst.step == "rejections" and others and others[0].factor < _NEXT_FACTOR
     return f"{told} After it: {_named(others[0], look)}." if is_next_told else told
+
+
+def _hint(report: Report, step: WaterfallStep) -> str:
+    others = {} if report.method in PIPELINED else HINTS_OF_ROUNDS
+    return others.get(step.step, HINTS.get(step.step, ""))
 
 
 def _named(step: WaterfallStep, look: Look) -> str:

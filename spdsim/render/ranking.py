@@ -64,7 +64,8 @@ def verdict(ranking: Ranking, look: Look) -> str:
     best, *others = ranking.rows
     said = f"Fastest here: {best.method.title}, {look.number(best.figures.tokens_per_s.mean)} tokens per second"
     if best.speedup is not None and not best.method.is_plain:
-        said += f", {look.factor(best.speedup.mean)} over the best plain method"
+        assert ranking.plain is not None
+        said += f", {look.factor(best.speedup.mean)} over the best plain method ({ranking.plain.key})"
     if others and not _are_apart(best.figures.time_per_token_s, others[0].figures.time_per_token_s):
         return f"{said}; {others[0].method.title} is as fast within the intervals."
     return f"{said}."

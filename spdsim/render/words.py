@@ -30,6 +30,14 @@ HINTS: Mapping[str, str] = {
 }
 """What would change a step that is a loss."""
 
+HINTS_OF_ROUNDS: Mapping[str, str] = {
+    "draft": "The target waits for the drafts: a faster drafter, or fewer drafts in a round.",
+    "verify": "The LM head comes on top of every pass: shard it, or give it a device.",
+    "links": "Drafts and verdicts wait for messages: faster links would help most.",
+    "sharing": "Drafter and target take turns on a device: give each its own.",
+}
+"""The same for methods that are no pipeline of drafts, where it differs."""
+
 CAUSES: Mapping[str, str] = {
     "pipeline_fill": "fill",
     "draft": "draft",
