@@ -4,7 +4,7 @@ A scenario says what people write; `spdsim.timing` turns it into a `Machine`; th
 Knows nothing of models, GPUs or files.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from importlib import import_module
 from types import ModuleType
@@ -158,18 +158,17 @@ class Machine:
     warnings: tuple[str, ...] = field(default=())
     schedule: Schedule = spd
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what another process is sent: a module does not travel, but its name does."""
+    def __reduce__(self) -> tuple[Callable[[dict[str, Any]], "Machine"], tuple[dict[str, Any]]]:
+        """Say what another process is sent: a module does not travel, but its name does."""
         state = {each.name: getattr(self, each.name) for each in fields(self)}
         schedule = self.schedule
-        return state | {"schedule": schedule.__name__ if isinstance(schedule, ModuleType) else schedule}
+        return _received, (state | {"schedule": schedule.__name__ if isinstance(schedule, ModuleType) else schedule},)
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take what another process has sent."""
-        schedule = state["schedule"]
-        state = state | {"schedule": import_module(schedule) if isinstance(schedule, str) else schedule}
-        for name, value in state.items():
-            object.__setattr__(self, name, value)
+
+def _received(state: dict[str, Any]) -> Machine:
+    """The machine that another process has sent."""
+    schedule = state["schedule"]
+    return Machine(**state | {"schedule": import_module(schedule) if isinstance(schedule, str) else schedule})
 
 
 def total_speed(curve: Sequence[float], together: int) -> float:
