@@ -26,14 +26,23 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from spdsim.errors import ScheduleError
 from spdsim.schedules.ops import Compute, Op, Recv, Send
+from spdsim.schedules.parties import (
+    DrafterAndStages,
+    Tossed,
+    at_least,
+    check_accepted,
+    check_going_on,
+    check_outcome,
+    check_worker,
+    commits,
+)
 from spdsim.schedules.schedule import Coins
 from spdsim.schedules.spd import PROMPT
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(DrafterAndStages):
     """The options of the schedule.
 
     window: drafts in a round, at least 1. pre_verify: the pass also gives the verdict on the first draft of its own
@@ -47,24 +56,12 @@ class Layout:
     tells_verdicts: bool = False
 
     def __post_init__(self) -> None:
-        if self.window < 1:
-            raise ScheduleError(f"window is {self.window}: must be at least 1")
-        if self.num_stages < 1:
-            raise ScheduleError(f"num_stages is {self.num_stages}: must be at least 1")
-
-    @property
-    def num_workers(self) -> int:
-        """The drafter and the stages."""
-        return 1 + self.num_stages
+        at_least(1, window=self.window, num_stages=self.num_stages)
 
     @property
     def capacity(self) -> int:
         """Drafts that wait for a verdict at the end of a round, at most: a window under verification and a new one."""
         return 2 * self.window
-
-    def role(self, worker: int) -> str:
-        """Return what `worker` is."""
-        return "stage" if worker else "draft"
 
 
 class State(NamedTuple):
@@ -123,8 +120,7 @@ class State(NamedTuple):
 
 def start(layout: Layout, max_tokens: int) -> State:
     """Return the state before the prefill. Raises ScheduleError if max_tokens < 1."""
-    if max_tokens < 1:
-        raise ScheduleError(f"max_tokens is {max_tokens}: must be at least 1")
+    at_least(1, max_tokens=max_tokens)
     return State(layout, max_tokens)
 
 
@@ -133,17 +129,13 @@ def advance(state: State, outcome: int | None) -> State:
 
     Raises ScheduleError after the end, or where outcome and step do not match.
     """
-    if state.is_done:
-        raise ScheduleError(f"cycle {state.cycle}: decoding has ended, no step follows")
+    check_going_on(state.is_done, state.cycle)
     verifies = state.num_accepted is None and state.num_verified > 0
-    if verifies != (outcome is not None):
-        need = "needs the number of drafts accepted" if verifies else "verifies no draft"
-        raise ScheduleError(f"cycle {state.cycle} {need}")
+    check_outcome(state.cycle, outcome, verifies=verifies)
     if state.cycle < 0:
         return state._replace(oldest=0, cycle=0)
     if outcome is not None:
-        if not 0 <= outcome <= state.num_verified:
-            raise ScheduleError(f"{outcome} drafts accepted: must be 0 to {state.num_verified}")
+        check_accepted(outcome, state.num_verified)
         return state._replace(num_accepted=outcome)
     waiting = 0 if state.is_rejected else state.newest + state.layout.window - (state.oldest + state.num_new)
     return state._replace(
@@ -154,10 +146,9 @@ def advance(state: State, outcome: int | None) -> State:
 
 def program(state: State, worker: int) -> tuple[Op, ...]:
     """Return what `worker` does in this step, in order. Raises ScheduleError if there is no such worker."""
-    if not 0 <= worker < state.layout.num_workers:
-        raise ScheduleError(f"worker is {worker}: must be 0 to {state.layout.num_workers - 1}")
+    check_worker(state.layout.num_workers, worker)
     if state.num_accepted is not None:
-        return tuple(_commits(state)) if worker == 0 else ()
+        return tuple(commits(state.oldest, state.num_new, state.num_accepted)) if worker == 0 else ()
     if state.cycle < 0:
         return tuple(_prefill(state, worker))
     return tuple(_drafter(state) if worker == 0 else _stage(state, worker))
@@ -167,19 +158,15 @@ class Judge:
     """The outcomes of one sequence: the coin of a draft is tossed when it is made, with what is then unverified."""
 
     def __init__(self, coins: Coins) -> None:
-        self._coins = coins
-        self._verdicts: dict[int, bool] = {}
+        self._tossed = Tossed(coins)
         self.accepted: list[bool] = []
 
     def outcome(self, state: State) -> int | None:
         """Return how many drafts are accepted in the step that leaves `state`; None where none is verified."""
         if state.cycle < 0 or state.num_accepted is not None:
             return None
-        for position in range(state.newest + 1, state.newest + state.layout.window + 1):
-            self._verdicts[position] = self._coins.accepts(position, position - state.oldest)
-        count = state.num_verified
-        verdicts = [self._verdicts[state.oldest + at] for at in range(1, count + 1)]
-        return verdicts.index(False) if False in verdicts else count or None
+        self._tossed.toss(range(state.newest + 1, state.newest + state.layout.window + 1), state.oldest)
+        return self._tossed.num_leading(state.oldest, state.num_verified) if state.num_verified else None
 
 
 def judge(_: State, coins: Coins) -> Judge:
@@ -234,13 +221,6 @@ def _verdict(state: State, worker: int) -> Iterator[Op]:
         yield from (Send("verdict", position, to) for to in range(min(2, last)))
     elif worker == 1:
         yield Recv("verdict", position, last)
-
-
-def _commits(state: State) -> Iterator[Op]:
-    """Accepted drafts, and the target's token in place of a rejected one."""
-    assert state.num_accepted is not None
-    for at in range(1, state.num_new + 1):
-        yield Compute("commit", state.oldest + at, accepted=at <= state.num_accepted)
 
 
 __all__ = ["Judge", "Layout", "State", "advance", "judge", "program", "start"]

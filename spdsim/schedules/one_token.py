@@ -5,7 +5,7 @@ Standard library only. Knows nothing of time. Positions are those of `spdsim.sch
 
 from typing import NamedTuple
 
-from spdsim.errors import ScheduleError
+from spdsim.schedules.parties import at_least, check_going_on
 from spdsim.schedules.schedule import Coins, Layout
 from spdsim.schedules.spd import PROMPT
 
@@ -40,16 +40,14 @@ class State(NamedTuple):
 
 def start(layout: Layout, max_tokens: int) -> State:
     """Return the state before the prefill. Raises ScheduleError if max_tokens < 1."""
-    if max_tokens < 1:
-        raise ScheduleError(f"max_tokens is {max_tokens}: must be at least 1")
+    at_least(1, max_tokens=max_tokens)
     return State(layout, max_tokens)
 
 
 def advance(state: State, outcome: None = None) -> State:
     """Return the state of the next cycle, with one token more. Raises ScheduleError after the end."""
     del outcome
-    if state.is_done:
-        raise ScheduleError(f"cycle {state.cycle}: decoding has ended, no cycle follows")
+    check_going_on(state.is_done, state.cycle, "cycle")
     return state._replace(oldest=state.oldest + 1)
 
 

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 
 from spdsim.errors import ScheduleError
 from spdsim.schedules.ops import Compute, Op, Recv, Send
+from spdsim.schedules.parties import StagesAlone, at_least, check_worker
 from spdsim.schedules.slots import Slot, State, advance, after, judge, ops_for, prompts, start
 from spdsim.schedules.spd import PROMPT
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(StagesAlone):
     """`num_stages` stages, at least 2. sequences: in flight; entries: those that pass a stage together.
 
     Raises ScheduleError when a value is out of its range.
@@ -30,28 +31,15 @@ class Layout:
     drafts: bool = False
 
     def __post_init__(self) -> None:
-        if self.num_stages < 2:
-            raise ScheduleError(f"num_stages is {self.num_stages}: must be at least 2")
-        if self.sequences < 1:
-            raise ScheduleError(f"sequences is {self.sequences}: must be at least 1")
+        at_least(2, num_stages=self.num_stages)
+        at_least(1, sequences=self.sequences)
         if not 1 <= self.entries <= self.sequences:
             raise ScheduleError(f"entries is {self.entries}: must be 1 to the {self.sequences} sequences")
-
-    @property
-    def num_workers(self) -> int:
-        """One for each stage."""
-        return self.num_stages
-
-    def role(self, worker: int) -> str:
-        """Return what `worker` is."""
-        del worker
-        return "stage"
 
 
 def program(state: State, worker: int) -> tuple[Op, ...]:
     """Return what `worker` does in this cycle, in order. Raises ScheduleError if there is no such worker."""
-    if not 0 <= worker < state.layout.num_workers:
-        raise ScheduleError(f"worker is {worker}: must be 0 to {state.layout.num_workers - 1}")
+    check_worker(state.layout.num_workers, worker)
     found: list[Op] = []
     for op, tokens in _prefill(state, worker) if state.cycle < 0 else _cycle(state, worker):
         found += ops_for(state, op, tokens)

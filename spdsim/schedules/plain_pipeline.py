@@ -7,13 +7,13 @@ Standard library only. Knows nothing of time. Positions are those of `spdsim.sch
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from spdsim.errors import ScheduleError
 from spdsim.schedules.one_token import State, advance, judge, start
 from spdsim.schedules.ops import Compute, Op, Recv, Send
+from spdsim.schedules.parties import StagesAlone, at_least, check_worker
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(StagesAlone):
     """`num_stages` stages, at least 2. Raises ScheduleError for fewer: one stage needs no messages (SPD with n = 1)."""
 
     num_stages: int
@@ -22,24 +22,12 @@ class Layout:
     tells_verdicts: bool = False
 
     def __post_init__(self) -> None:
-        if self.num_stages < 2:
-            raise ScheduleError(f"num_stages is {self.num_stages}: must be at least 2")
-
-    @property
-    def num_workers(self) -> int:
-        """One for each stage."""
-        return self.num_stages
-
-    def role(self, worker: int) -> str:
-        """Return what `worker` is."""
-        del worker
-        return "stage"
+        at_least(2, num_stages=self.num_stages)
 
 
 def program(state: State, worker: int) -> tuple[Op, ...]:
     """Return what `worker` does for one token, in order. Raises ScheduleError if there is no such worker."""
-    if not 0 <= worker < state.layout.num_workers:
-        raise ScheduleError(f"worker is {worker}: must be 0 to {state.layout.num_workers - 1}")
+    check_worker(state.layout.num_workers, worker)
     return tuple(_stage(state, worker))
 
 

@@ -8,9 +8,9 @@ the LM head are another. Standard library only. Knows nothing of time. Positions
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from spdsim.errors import ScheduleError
 from spdsim.schedules.one_token import State, advance, judge, start
 from spdsim.schedules.ops import Compute, Op, Payload, Recv, Send
+from spdsim.schedules.parties import at_least, check_worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +24,7 @@ class Layout:
     tells_verdicts: bool = False
 
     def __post_init__(self) -> None:
-        if self.num_workers < 2:
-            raise ScheduleError(f"num_workers is {self.num_workers}: must be at least 2")
+        at_least(2, num_workers=self.num_workers)
 
     def role(self, worker: int) -> str:
         """Return what `worker` is."""
@@ -34,8 +33,7 @@ class Layout:
 
 def program(state: State, worker: int) -> tuple[Op, ...]:
     """Return what `worker` does for one token, in order. Raises ScheduleError if there is no such worker."""
-    if not 0 <= worker < state.layout.num_workers:
-        raise ScheduleError(f"worker is {worker}: must be 0 to {state.layout.num_workers - 1}")
+    check_worker(state.layout.num_workers, worker)
     return tuple(_shard(state, worker))
 
 

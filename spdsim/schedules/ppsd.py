@@ -15,15 +15,15 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from spdsim.errors import ScheduleError
 from spdsim.schedules import spd
 from spdsim.schedules.ops import Compute, Op, Recv, Send, Verdict
+from spdsim.schedules.parties import StagesAlone, at_least, check_worker
 from spdsim.schedules.schedule import Coins
 from spdsim.schedules.spd import PROMPT
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(StagesAlone):
     """`num_stages` stages, at least 2. Raises ScheduleError for fewer."""
 
     num_stages: int
@@ -31,23 +31,12 @@ class Layout:
     tells_verdicts: bool = True
 
     def __post_init__(self) -> None:
-        if self.num_stages < 2:
-            raise ScheduleError(f"num_stages is {self.num_stages}: must be at least 2")
-
-    @property
-    def num_workers(self) -> int:
-        """One for each stage."""
-        return self.num_stages
+        at_least(2, num_stages=self.num_stages)
 
     @property
     def capacity(self) -> int:
         """Tokens in flight when the pipeline is full."""
         return self.num_stages
-
-    def role(self, worker: int) -> str:
-        """Return what `worker` is."""
-        del worker
-        return "stage"
 
 
 class State(NamedTuple):
@@ -126,8 +115,7 @@ def judge(state: State, coins: Coins) -> Judge:
 
 def program(state: State, worker: int) -> tuple[Op, ...]:
     """Return what `worker` does in this cycle, in order. Raises ScheduleError if there is no such worker."""
-    if not 0 <= worker < state.layout.num_workers:
-        raise ScheduleError(f"worker is {worker}: must be 0 to {state.layout.num_workers - 1}")
+    check_worker(state.layout.num_workers, worker)
     return tuple(_prefill(state, worker) if state.cycle < 0 else _stage(state, worker))
 
 

@@ -23,12 +23,23 @@ from typing import NamedTuple
 
 from spdsim.errors import ScheduleError
 from spdsim.schedules.ops import Compute, Op, Recv, Send
+from spdsim.schedules.parties import (
+    DrafterAndStages,
+    at_least,
+    check_accepted,
+    check_going_on,
+    check_outcome,
+    check_worker,
+    commits,
+    num_leading,
+    stage_of_round,
+)
 from spdsim.schedules.schedule import Coins
 from spdsim.schedules.spd import PROMPT
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(DrafterAndStages):
     """The options of the schedule.
 
     draft_tokens: drafts of a round that was prepared for, at least 1. hit_rate: probability that one is.
@@ -45,28 +56,15 @@ class Layout:
     tells_verdicts: bool = False
 
     def __post_init__(self) -> None:
-        if self.draft_tokens < 1:
-            raise ScheduleError(f"draft_tokens is {self.draft_tokens}: must be at least 1")
-        if self.backup_tokens < 0:
-            raise ScheduleError(f"backup_tokens is {self.backup_tokens}: must be at least 0")
+        at_least(1, draft_tokens=self.draft_tokens, num_stages=self.num_stages)
+        at_least(0, backup_tokens=self.backup_tokens)
         if not 0.0 <= self.hit_rate <= 1.0:
             raise ScheduleError(f"hit_rate is {self.hit_rate}: must be 0 to 1")
-        if self.num_stages < 1:
-            raise ScheduleError(f"num_stages is {self.num_stages}: must be at least 1")
-
-    @property
-    def num_workers(self) -> int:
-        """The drafter and the stages."""
-        return 1 + self.num_stages
 
     @property
     def capacity(self) -> int:
         """Positions that a round looks at, at most: its drafts and the token after them."""
         return max(self.draft_tokens, self.backup_tokens) + 1
-
-    def role(self, worker: int) -> str:
-        """Return what `worker` is."""
-        return "stage" if worker else "draft"
 
 
 class Outcome(NamedTuple):
@@ -124,24 +122,19 @@ class State(NamedTuple):
 
 def start(layout: Layout, max_tokens: int) -> State:
     """Return the state before the prefill. Raises ScheduleError if max_tokens < 1."""
-    if max_tokens < 1:
-        raise ScheduleError(f"max_tokens is {max_tokens}: must be at least 1")
+    at_least(1, max_tokens=max_tokens)
     return State(layout, max_tokens)
 
 
 def advance(state: State, outcome: Outcome | None) -> State:
     """Return the state of the next step. Raises ScheduleError after the end, or where outcome and step do not match."""
-    if state.is_done:
-        raise ScheduleError(f"cycle {state.cycle}: decoding has ended, no step follows")
+    check_going_on(state.is_done, state.cycle)
     verifies = state.cycle >= 0 and state.outcome is None
-    if verifies != (outcome is not None):
-        need = "needs an outcome" if verifies else "verifies no draft"
-        raise ScheduleError(f"cycle {state.cycle} {need}")
+    check_outcome(state.cycle, outcome, verifies=verifies, need="an outcome")
     if state.cycle < 0:
         return state._replace(oldest=0, cycle=0)
     if outcome is not None:
-        if not 0 <= outcome.num_accepted <= state.num_drafts:
-            raise ScheduleError(f"{outcome.num_accepted} drafts accepted: must be 0 to {state.num_drafts}")
+        check_accepted(outcome.num_accepted, state.num_drafts)
         return state._replace(outcome=outcome)
     assert state.outcome is not None
     return state._replace(
@@ -152,11 +145,12 @@ def advance(state: State, outcome: Outcome | None) -> State:
 
 def program(state: State, worker: int) -> tuple[Op, ...]:
     """Return what `worker` does in this step, in order. Raises ScheduleError if there is no such worker."""
-    if not 0 <= worker < state.layout.num_workers:
-        raise ScheduleError(f"worker is {worker}: must be 0 to {state.layout.num_workers - 1}")
+    check_worker(state.layout.num_workers, worker)
     if state.outcome is not None:
-        return tuple(_commits(state, state.outcome)) if worker == 0 else ()
-    return tuple(_drafter(state) if worker == 0 else _stage(state, worker))
+        num_accepted = state.outcome.num_accepted
+        of_own = None if num_accepted == state.num_drafts else False
+        return tuple(commits(state.oldest, state.num_new, num_accepted, of_own=of_own)) if worker == 0 else ()
+    return tuple(_drafter(state) if worker == 0 else stage_of_round(state, worker))
 
 
 class Judge:
@@ -170,8 +164,7 @@ class Judge:
         """Return what becomes of the step that leaves `state`; None where nothing is verified."""
         if state.cycle < 0 or state.outcome is not None:
             return None
-        drafts, accepts = state.num_drafts, self._coins.accepts
-        num_accepted = next((at - 1 for at in range(1, drafts + 1) if not accepts(state.oldest + at, at)), drafts)
+        num_accepted = num_leading(self._coins, state.oldest, state.num_drafts)
         return Outcome(num_accepted, self._coins.event("hit", state.oldest) < state.layout.hit_rate)
 
 
@@ -193,30 +186,6 @@ def _drafter(state: State) -> Iterator[Op]:
     if state.cycle < 0:
         yield Compute("commit", 0)
         yield Compute("prefill", PROMPT)
-
-
-def _stage(state: State, worker: int) -> Iterator[Op]:
-    oldest, last = state.oldest, state.layout.num_stages
-    if state.rejected:
-        yield Compute("rollback", oldest)
-    if worker > 1:
-        yield Recv("hidden", oldest, worker - 1)
-    elif state.cycle >= 0:
-        yield Recv("draft", oldest + 1, 0)
-    yield Compute("prefill" if state.cycle < 0 else "forward", oldest)
-    if worker < last:
-        yield Send("hidden", oldest, worker + 1)
-    else:
-        yield Compute("verify", oldest + 1)
-        yield Send("verdict", oldest + 1, 0)
-
-
-def _commits(state: State, outcome: Outcome) -> Iterator[Op]:
-    """Accepted drafts; then the target's token in place of a rejected draft, or, where none was, one of its own."""
-    for at in range(1, state.num_new + 1):
-        is_own = at == outcome.num_accepted + 1
-        accepted = None if is_own and outcome.num_accepted == state.num_drafts else not is_own
-        yield Compute("commit", state.oldest + at, accepted=accepted)
 
 
 __all__ = ["Judge", "Layout", "Outcome", "State", "advance", "judge", "program", "start"]

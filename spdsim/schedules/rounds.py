@@ -14,14 +14,24 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from spdsim.errors import ScheduleError
 from spdsim.schedules.ops import Compute, Op, Recv, Send
+from spdsim.schedules.parties import (
+    DrafterAndStages,
+    at_least,
+    check_accepted,
+    check_going_on,
+    check_outcome,
+    check_worker,
+    commits,
+    num_leading,
+    stage_of_round,
+)
 from spdsim.schedules.schedule import Coins
 from spdsim.schedules.spd import PROMPT
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(DrafterAndStages):
     """The options of the schedule.
 
     draft_tokens: drafts in a round, at least 1. one_pass: all of them come from one draft op, instead of one each.
@@ -37,24 +47,12 @@ class Layout:
     tells_verdicts: bool = False
 
     def __post_init__(self) -> None:
-        if self.draft_tokens < 1:
-            raise ScheduleError(f"draft_tokens is {self.draft_tokens}: must be at least 1")
-        if self.num_stages < 1:
-            raise ScheduleError(f"num_stages is {self.num_stages}: must be at least 1")
-
-    @property
-    def num_workers(self) -> int:
-        """The drafter and the stages."""
-        return 1 + self.num_stages
+        at_least(1, draft_tokens=self.draft_tokens, num_stages=self.num_stages)
 
     @property
     def capacity(self) -> int:
         """Positions that a round looks at: its drafts and the token after them."""
         return self.draft_tokens + 1
-
-    def role(self, worker: int) -> str:
-        """Return what `worker` is."""
-        return "stage" if worker else "draft"
 
 
 class State(NamedTuple):
@@ -100,8 +98,7 @@ class State(NamedTuple):
 
 def start(layout: Layout, max_tokens: int) -> State:
     """Return the state before the prefill. Raises ScheduleError if max_tokens < 1."""
-    if max_tokens < 1:
-        raise ScheduleError(f"max_tokens is {max_tokens}: must be at least 1")
+    at_least(1, max_tokens=max_tokens)
     return State(layout, max_tokens)
 
 
@@ -110,17 +107,13 @@ def advance(state: State, outcome: int | None) -> State:
 
     Raises ScheduleError after the end, or where outcome and step do not match.
     """
-    if state.is_done:
-        raise ScheduleError(f"cycle {state.cycle}: decoding has ended, no step follows")
+    check_going_on(state.is_done, state.cycle)
     verifies = state.cycle >= 0 and state.num_accepted is None
-    if verifies != (outcome is not None):
-        need = "needs the number of drafts accepted" if verifies else "verifies no draft"
-        raise ScheduleError(f"cycle {state.cycle} {need}")
+    check_outcome(state.cycle, outcome, verifies=verifies)
     if state.cycle < 0:
         return state._replace(oldest=0, cycle=0)
     if outcome is not None:
-        if not 0 <= outcome <= state.layout.draft_tokens:
-            raise ScheduleError(f"{outcome} drafts accepted: must be 0 to {state.layout.draft_tokens}")
+        check_accepted(outcome, state.layout.draft_tokens)
         return state._replace(num_accepted=outcome)
     return state._replace(
         oldest=state.oldest + state.num_new, cycle=state.cycle + 1, num_accepted=None,
@@ -130,10 +123,11 @@ def advance(state: State, outcome: int | None) -> State:
 
 def program(state: State, worker: int) -> tuple[Op, ...]:
     """Return what `worker` does in this step, in order. Raises ScheduleError if there is no such worker."""
-    if not 0 <= worker < state.layout.num_workers:
-        raise ScheduleError(f"worker is {worker}: must be 0 to {state.layout.num_workers - 1}")
+    check_worker(state.layout.num_workers, worker)
     if state.num_accepted is not None:
-        return tuple(_commits(state)) if worker == 0 else ()
+        of_own = None if state.num_accepted == state.layout.draft_tokens else False
+        made = commits(state.oldest, state.num_new, state.num_accepted, of_own=of_own)
+        return tuple(made) if worker == 0 else ()
     return tuple(_drafter(state) if worker == 0 else _stage(state, worker))
 
 
@@ -148,9 +142,7 @@ class Judge:
         """Return how many drafts are accepted in the step that leaves `state`; None where none is verified."""
         if state.cycle < 0 or state.num_accepted is not None:
             return None
-        tokens = state.layout.draft_tokens
-        places = range(1, tokens + 1)
-        return next((at - 1 for at in places if not self._coins.accepts(state.oldest + at, at)), tokens)
+        return num_leading(self._coins, state.oldest, state.layout.draft_tokens)
 
 
 def judge(_: State, coins: Coins) -> Judge:
@@ -174,32 +166,9 @@ def _drafter(state: State) -> Iterator[Op]:
 
 
 def _stage(state: State, worker: int) -> Iterator[Op]:
-    layout, oldest = state.layout, state.oldest
-    if state.rejected:
-        yield Compute("rollback", oldest)
-    if worker > 1:
-        yield Recv("hidden", oldest, worker - 1)
-    elif state.cycle >= 0:
-        yield Recv("draft", oldest + 1, 0)
-    yield Compute("prefill" if state.cycle < 0 else "forward", oldest)
-    if worker < layout.num_stages:
-        yield Send("hidden", oldest, worker + 1)
-        return
-    yield Compute("verify", oldest + 1)
-    yield Send("verdict", oldest + 1, 0)
-    if layout.reads_features:
-        yield Send("features", oldest, 0)
-
-
-def _commits(state: State) -> Iterator[Op]:
-    """Accepted drafts; then the target's token in place of a rejected draft, or, where none was, one of its own."""
-    assert state.num_accepted is not None
-    for at in range(1, state.num_new + 1):
-        if at <= state.num_accepted:
-            yield Compute("commit", state.oldest + at, accepted=True)
-        else:
-            is_own = state.num_accepted == state.layout.draft_tokens
-            yield Compute("commit", state.oldest + at, accepted=None if is_own else False)
+    yield from stage_of_round(state, worker)
+    if state.layout.reads_features and worker == state.layout.num_stages:
+        yield Send("features", state.oldest, 0)
 
 
 __all__ = ["Judge", "Layout", "State", "advance", "judge", "program", "start"]

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from spdsim.errors import ScheduleError
 from spdsim.schedules import rounds
 from spdsim.schedules.ops import Compute, Op, Recv, Send
+from spdsim.schedules.parties import at_least, check_going_on, check_outcome, num_leading
 from spdsim.schedules.schedule import Coins
 from spdsim.schedules.spd import PROMPT
 
@@ -26,8 +27,7 @@ class Layout:
     sequences: int
 
     def __post_init__(self) -> None:
-        if self.sequences < 1:
-            raise ScheduleError(f"sequences is {self.sequences}: must be at least 1")
+        at_least(1, sequences=self.sequences)
 
     @property
     def num_stages(self) -> int:
@@ -118,8 +118,7 @@ def stride(max_tokens: int, draft_tokens: int) -> int:
 
 def start(layout: Layout, max_tokens: int) -> State:
     """Return the state before the prefill. Raises ScheduleError if max_tokens < 1."""
-    if max_tokens < 1:
-        raise ScheduleError(f"max_tokens is {max_tokens}: must be at least 1")
+    at_least(1, max_tokens=max_tokens)
     return State(layout, max_tokens, (0,) * layout.sequences)
 
 
@@ -129,12 +128,9 @@ def advance(state: State, outcome: tuple[int, ...] | None) -> State:
 
     Raises ScheduleError after the end, or where outcome and step do not match.
     """
-    if state.is_done:
-        raise ScheduleError(f"cycle {state.cycle}: decoding has ended, no step follows")
+    check_going_on(state.is_done, state.cycle)
     verifies = state.cycle >= 0 and state.num_accepted is None
-    if verifies != (outcome is not None):
-        need = "needs the numbers of drafts accepted" if verifies else "verifies no draft"
-        raise ScheduleError(f"cycle {state.cycle} {need}")
+    check_outcome(state.cycle, outcome, verifies=verifies, need="the numbers of drafts accepted")
     if state.cycle < 0:
         return state._replace(committed=(1,) * state.layout.sequences, cycle=0)
     if outcome is not None:
@@ -214,9 +210,7 @@ class Judge:
         return tuple(self._accepted(state, at) if at in state.live else 0 for at in range(len(self._coins)))
 
     def _accepted(self, state: State, sequence: int) -> int:
-        most, last = state.layout.of_one.draft_tokens, state.committed[sequence] - 1
-        accepts = self._coins[sequence].accepts
-        return next((at - 1 for at in range(1, most + 1) if not accepts(last + at, at)), most)
+        return num_leading(self._coins[sequence], state.committed[sequence] - 1, state.layout.of_one.draft_tokens)
 
 
 def judge(_: State, coins: tuple[Coins, ...]) -> Judge:

@@ -24,18 +24,16 @@ from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 from spdsim.errors import ScheduleError
+from spdsim.schedules import schedule
 from spdsim.schedules.ops import Compute, Op, Recv, Send
+from spdsim.schedules.parties import at_least, check_going_on
 from spdsim.schedules.schedule import Coins
 from spdsim.schedules.spd import PROMPT
 
 
-class Layout(Protocol):
+class Layout(schedule.Layout, Protocol):
     """Who shares the pipeline. entries: sequences that may enter in a cycle. drafts: whether anything is drafted."""
 
-    @property
-    def num_stages(self) -> int: ...
-    @property
-    def num_workers(self) -> int: ...
     @property
     def sequences(self) -> int: ...
     @property
@@ -116,8 +114,7 @@ def stride(max_tokens: int, num_stages: int) -> int:
 
 def start(layout: Layout, max_tokens: int) -> State:
     """Return the state before the prefill. Raises ScheduleError if max_tokens < 1."""
-    if max_tokens < 1:
-        raise ScheduleError(f"max_tokens is {max_tokens}: must be at least 1")
+    at_least(1, max_tokens=max_tokens)
     nothing = (0,) * layout.sequences
     return State(layout, max_tokens, ((),) * layout.num_stages, nothing, (-1,) * layout.sequences)
 
@@ -143,8 +140,7 @@ def advance(state: State, outcome: frozenset[int] | None) -> State:
 
     Raises ScheduleError after the end, or for a rejection of what was no draft.
     """
-    if state.is_done:
-        raise ScheduleError(f"cycle {state.cycle}: decoding has ended, no cycle follows")
+    check_going_on(state.is_done, state.cycle, "cycle")
     rejected = outcome or frozenset()
     if wrong := rejected - {token.sequence for token in guessed(state)}:
         raise ScheduleError(f"cycle {state.cycle}: no draft of sequence {min(wrong)} is verified")
