@@ -13,7 +13,7 @@ from spdsim.analysis.estimates import ratio
 from spdsim.analysis.summary import summarize
 from spdsim.errors import InputError, ScenarioError
 from spdsim.evaluation import MIN_SEQUENCES, evaluate, figures
-from spdsim.evaluation.control import controlled_ratio, rejection_control
+from spdsim.evaluation.control import coin_control, controlled_ratio, rejection_control
 from spdsim.evaluation.reference import reference_work
 from spdsim.evaluation.runs import EngineProducer, Runs
 from spdsim.scenario import Scenario, load_scenario
@@ -113,6 +113,18 @@ def test_the_expected_rejections_are_those_that_are_drawn(model: Acceptance) -> 
 def test_nothing_is_claimed_of_verdicts_that_depend_on_others(model: Acceptance) -> None:
     """No control where no expectation is known."""
     assert rejection_control(model, np.array([5, 6]), np.array([1, 2])) is None
+
+
+@pytest.mark.parametrize("model", [*MODELS, ByFillDepth((0.9, 0.6, 0.3))], ids=str)
+def test_the_wrong_coins_of_all_positions_are_those_to_be_expected(model: Acceptance) -> None:
+    """For methods that verify no draft for some tokens: the control has mean zero, to four standard errors."""
+    lengths = np.array([2 + number % 30 for number in range(1500)])
+    coins = [toss(model, 5, number, length + 1) for number, length in enumerate(lengths.tolist())]
+    control = coin_control(model, coins, lengths)
+    assert control is not None
+    assert control.std() > 0.3
+    assert abs(control.mean()) < 4.0 * control.std() / np.sqrt(len(control))
+    assert coin_control(Replay(((True, False),)), coins, lengths) is None
 
 
 def part(runs: Runs, first: int, last: int) -> Runs:

@@ -154,9 +154,8 @@ def test_an_accept_length_beyond_the_drafts_is_refused() -> None:
         theory.acceptance_of_accept_length(4.5, 3)
 
 
-def test_all_reduces_are_messages_of_the_same_length_as_in_the_time_of_a_group(tmp_path: Path) -> None:
+def test_all_reduces_are_messages_of_the_same_length_as_in_the_time_of_a_group() -> None:
     """Tensor-parallel workers, one by one, take as long as the group that they are as one stage of n = 1."""
-    del tmp_path
     each = method("tensor_parallel")
     group = load_scenario(H100X8, ["replications=4", "partition.stages=1", "partition.tensor_parallel=8"])
     together = evaluate(group).time_per_token_s.mean

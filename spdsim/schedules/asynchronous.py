@@ -29,7 +29,7 @@ from typing import NamedTuple
 from spdsim.schedules.ops import Compute, Op, Recv, Send
 from spdsim.schedules.parties import (
     DrafterAndStages,
-    Tossed,
+    JudgeAhead,
     at_least,
     check_accepted,
     check_going_on,
@@ -91,6 +91,11 @@ class State(NamedTuple):
         return 0 if self.cycle < 0 else self.waiting + self.layout.pre_verify
 
     @property
+    def verifies(self) -> bool:
+        """This step brings a verdict."""
+        return self.num_accepted is None and self.num_verified > 0
+
+    @property
     def newest(self) -> int:
         """The last token that is known at the start of the round: a draft, or the last one committed."""
         return self.oldest + self.waiting
@@ -130,8 +135,7 @@ def advance(state: State, outcome: int | None) -> State:
     Raises ScheduleError after the end, or where outcome and step do not match.
     """
     check_going_on(state.is_done, state.cycle)
-    verifies = state.num_accepted is None and state.num_verified > 0
-    check_outcome(state.cycle, outcome, verifies=verifies)
+    check_outcome(state.cycle, outcome, verifies=state.verifies)
     if state.cycle < 0:
         return state._replace(oldest=0, cycle=0)
     if outcome is not None:
@@ -154,24 +158,9 @@ def program(state: State, worker: int) -> tuple[Op, ...]:
     return tuple(_drafter(state) if worker == 0 else _stage(state, worker))
 
 
-class Judge:
-    """The outcomes of one sequence: the coin of a draft is tossed when it is made, with what is then unverified."""
-
-    def __init__(self, coins: Coins) -> None:
-        self._tossed = Tossed(coins)
-        self.accepted: list[bool] = []
-
-    def outcome(self, state: State) -> int | None:
-        """Return how many drafts are accepted in the step that leaves `state`; None where none is verified."""
-        if state.cycle < 0 or state.num_accepted is not None:
-            return None
-        self._tossed.toss(range(state.newest + 1, state.newest + state.layout.window + 1), state.oldest)
-        return self._tossed.num_leading(state.oldest, state.num_verified) if state.num_verified else None
-
-
-def judge(_: State, coins: Coins) -> Judge:
+def judge(state: State, coins: Coins) -> JudgeAhead:
     """Return the outcomes of a sequence."""
-    return Judge(coins)
+    return JudgeAhead(coins, state.layout.window)
 
 
 def _prefill(state: State, worker: int) -> Iterator[Op]:
@@ -223,4 +212,4 @@ def _verdict(state: State, worker: int) -> Iterator[Op]:
         yield Recv("verdict", position, last)
 
 
-__all__ = ["Judge", "Layout", "State", "advance", "judge", "program", "start"]
+__all__ = ["Layout", "State", "advance", "judge", "program", "start"]

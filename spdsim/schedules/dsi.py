@@ -30,7 +30,7 @@ from typing import NamedTuple
 from spdsim.schedules.ops import Compute, Op, Recv, Send
 from spdsim.schedules.parties import (
     DrafterAndStages,
-    Tossed,
+    JudgeAhead,
     at_least,
     check_accepted,
     check_going_on,
@@ -103,6 +103,11 @@ class State(NamedTuple):
         return 1 if self.is_restart else self.layout.lookahead
 
     @property
+    def verifies(self) -> bool:
+        """This step brings a verdict."""
+        return self.is_full and self.num_accepted is None
+
+    @property
     def newest(self) -> int:
         """The last token that is known at the start of the cycle: the last of those that the newest pass runs."""
         return self.oldest + self.num_verified + (self.passes - 1) * self.layout.lookahead - 1
@@ -148,8 +153,7 @@ def advance(state: State, outcome: int | None) -> State:
     Raises ScheduleError after the end, or where outcome and step do not match.
     """
     check_going_on(state.is_done, state.cycle)
-    verifies = state.is_full and state.num_accepted is None
-    check_outcome(state.cycle, outcome, verifies=verifies)
+    check_outcome(state.cycle, outcome, verifies=state.verifies)
     if state.cycle < 0:
         return state._replace(oldest=0, cycle=0, passes=1)
     if outcome is not None:
@@ -174,24 +178,9 @@ def program(state: State, worker: int) -> tuple[Op, ...]:
     return tuple(_drafter(state) if worker == 0 else _replica(state, worker))
 
 
-class Judge:
-    """The outcomes of one sequence: the coin of a draft is tossed when it is made, with what is then unverified."""
-
-    def __init__(self, coins: Coins) -> None:
-        self._tossed = Tossed(coins)
-        self.accepted: list[bool] = []
-
-    def outcome(self, state: State) -> int | None:
-        """Return how many drafts are accepted in the step that leaves `state`; None where none is verified."""
-        if state.cycle < 0 or state.num_accepted is not None:
-            return None
-        self._tossed.toss(range(state.newest + 1, state.newest + state.layout.lookahead + 1), state.oldest)
-        return self._tossed.num_leading(state.oldest, state.num_verified) if state.is_full else None
-
-
-def judge(_: State, coins: Coins) -> Judge:
+def judge(state: State, coins: Coins) -> JudgeAhead:
     """Return the outcomes of a sequence."""
-    return Judge(coins)
+    return JudgeAhead(coins, state.layout.lookahead)
 
 
 def _prefill(state: State, worker: int) -> Iterator[Op]:
@@ -244,4 +233,4 @@ def _first_of(state: State, number: int) -> int:
     return state.oldest + (state.num_verified + (number - 1) * state.layout.lookahead if number else 0)
 
 
-__all__ = ["Judge", "Layout", "State", "advance", "judge", "program", "start"]
+__all__ = ["Layout", "State", "advance", "judge", "program", "start"]

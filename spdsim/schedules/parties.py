@@ -3,7 +3,7 @@
 Standard library only. Knows nothing of time. Positions are those of `spdsim.schedules.spd`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 from spdsim.errors import ScheduleError
@@ -84,22 +84,28 @@ def num_leading(coins: Coins, oldest: int, num_drafts: int) -> int:
     return next((at - 1 for at in places if not coins.accepts(oldest + at, at)), num_drafts)
 
 
-class Tossed:
-    """The coins of drafts that are made before those in front of them are verified: tossed when a draft is made."""
+class JudgeAhead:
+    """The outcomes of one sequence whose drafts are made before those in front of them are verified.
 
-    def __init__(self, coins: Coins) -> None:
-        self._coins = coins
+    The coin of a draft is tossed when it is made, at its place after the last token committed. num_drafts: that a
+    cycle makes. States tell their newest token, and in which steps how many drafts are verified.
+    """
+
+    def __init__(self, coins: Coins, num_drafts: int) -> None:
+        self._coins, self._num_drafts = coins, num_drafts
         self._verdicts: dict[int, bool] = {}
+        self.accepted: list[bool] = []
 
-    def toss(self, positions: Iterable[int], oldest: int) -> None:
-        """Toss the coins of drafts for `positions`, each so many places after the last token committed."""
-        for position in positions:
-            self._verdicts[position] = self._coins.accepts(position, position - oldest)
-
-    def num_leading(self, oldest: int, num_verified: int) -> int:
-        """Return how many of the drafts after `oldest` are accepted before the first that is not."""
-        verdicts = [self._verdicts[oldest + at] for at in range(1, num_verified + 1)]
-        return verdicts.index(False) if False in verdicts else num_verified
+    def outcome(self, state: Any) -> int | None:
+        """Return how many drafts are accepted in the step that leaves `state`; None where none is verified."""
+        if state.cycle < 0 or state.num_accepted is not None:
+            return None
+        for position in range(state.newest + 1, state.newest + self._num_drafts + 1):
+            self._verdicts[position] = self._coins.accepts(position, position - state.oldest)
+        if not state.verifies:
+            return None
+        verdicts = [self._verdicts[state.oldest + at] for at in range(1, state.num_verified + 1)]
+        return verdicts.index(False) if False in verdicts else len(verdicts)
 
 
 def stage_of_round(state: Any, worker: int) -> Iterator[Op]:
