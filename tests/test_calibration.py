@@ -148,7 +148,7 @@ def test_probes_tell_how_a_layer_depends_on_its_context() -> None:
         for context in (16, 256, 1024)
         for time_s in (1e-3 + slope_s * context,)
     ]  # fmt: skip
-    probes = Probes("probes.json", {}, {"launch": "eager"}, "2026-01-01", tuple(cases), ())
+    probes = Probes("probes.json", {}, {"launch": "eager", "backend": "local"}, "2026-01-01", tuple(cases), ())
     observed = [observe(trace, f"run {index}") for index, trace in enumerate(runs(timing))]
     profile = fit_traces(observed, "simulated runs", probes=probes).profile
     assert figure(profile, "forward_per_layer") == pytest.approx(1e-3, rel=0.02)
@@ -160,6 +160,43 @@ def test_probes_tell_how_a_layer_depends_on_its_context() -> None:
     assert predicted.end_s[-1] == pytest.approx(one.end_s[-1], rel=0.03)
     hybrid = replace(probes, probes=(*cases, replace(cases[0], params=dict(cases[0].params) | {"kind": "linear"})))
     assert context_slope(hybrid) is None
+
+
+LATENCY_S, BANDWIDTH = 5e-5, 1e7
+
+
+def message_probes(backend: str = "socket") -> Probes:
+    """Return probes of a link that takes LATENCY_S, and carries BANDWIDTH bytes a second."""
+    sizes_s = {size: LATENCY_S + size / BANDWIDTH for size in (2048, 16384, 131072)}
+    cases = tuple(
+        Probe("message", {"size_bytes": size, "backend": "socket"}, "s", 50, way_s, way_s, 0.999 * way_s, 1.001 * way_s)
+        for size, way_s in sizes_s.items()
+    )
+    return Probes("probes.json", {}, {"launch": "eager", "backend": backend}, "2026-01-01", cases, ())
+
+
+def test_probes_tell_how_a_message_depends_on_its_size() -> None:
+    """So that a model of another hidden size, and the long messages of a prefill, are predicted."""
+    timing = TRUTH | {"messages": {}}
+    link = {"latency_s": LATENCY_S, "bandwidth_bytes_per_s": BANDWIDTH, "receive_s": 5e-6, "post_s": 1e-5}
+    links = {"intra_node": link, "inter_node": link}
+    observed = [observe(trace, f"run {index}") for index, trace in enumerate(runs(timing, links=links))]
+    profile = fit_traces(observed, "simulated runs", probes=message_probes()).profile
+    assert figure(profile, "link.latency_s") == pytest.approx(LATENCY_S, rel=0.02)
+    assert figure(profile, "link.bandwidth_bytes_per_s") == pytest.approx(BANDWIDTH, rel=0.01)
+    wide: dict[str, Any] = {
+        "links": links,
+        "model": MODEL | {"hidden_size": 1024},
+        "workload": {"prompt_tokens": 64, "new_tokens": 60},
+    }
+    there = simulate(scenario(4, timing, **wide))
+    figures = {key: value for key, value in profile.figures.items() if not key.startswith("link.")}
+    blind = predict(scenario(4, TRUTH, **wide), profile.model_copy(update={"link": None, "figures": figures}))
+    assert blind.end_s[-1] < 0.9 * there.end_s[-1]
+    predicted = predict(scenario(4, TRUTH, **wide), profile)
+    assert predicted.end_s[-1] == pytest.approx(there.end_s[-1], rel=0.03)
+    other = fit_traces(observed, "simulated runs", probes=message_probes("gloo")).profile
+    assert other.link is None and other.messages.hidden.measured_bytes is None
 
 
 def distribution_of(written: Any) -> Distribution:
@@ -246,7 +283,7 @@ def test_context_and_contention_are_told_apart() -> None:
               1e-3 + slope_s * context, 1e-3, 1e-3 + slope_s * context, 1e-3 + slope_s * context)
         for context in (16, 1024)
     )  # fmt: skip
-    probes = Probes("probes.json", {}, {"launch": "eager"}, "2026-01-01", cases, ())
+    probes = Probes("probes.json", {}, {"launch": "eager", "backend": "local"}, "2026-01-01", cases, ())
     curve, long = [1.0, 1.2, 1.3, 1.35, 1.4], {"prompt_tokens": 900, "new_tokens": 100}
     by_layers = {"forward_per_layer": {"mean_s": 1e-3, "per_context_token_s": slope_s}, "contention": curve}
     flat = {key: value for key, value in TRUTH.items() if key not in ("forward_fixed", "forward_per_layer")}

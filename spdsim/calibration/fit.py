@@ -15,7 +15,7 @@ import numpy as np
 from spdsim.calibration.contention import Spans, fit_curve, work_s
 from spdsim.calibration.families import Chosen, choose
 from spdsim.calibration.observed import COMPUTING, Computations, Observed, capped
-from spdsim.calibration.probed import Slope, context_slope
+from spdsim.calibration.probed import Slope, context_slope, message_way
 from spdsim.distributions import Constant, Distribution, Empirical, Gamma, LogNormal, Normal, scaled
 from spdsim.errors import InputError
 from spdsim.evidence import Probes
@@ -121,6 +121,7 @@ class _Fit:
     ) -> None:
         self._observed, self._source, self._machine, self._probes = observed, source, machine, probes
         self._slope = None if probes is None else context_slope(probes)
+        self._way = None if probes is None else message_way(probes)
         self._figures: list[Figure] = []
         self._data: dict[str, Any] = {}
 
@@ -306,6 +307,16 @@ class _Fit:
         found = {payload: self._payload(payload) for payload in payloads}
         if found:
             self._data["messages"] = found
+        if found and (way := self._way) is not None:
+            bandwidth = 1.0 / way.s_per_byte
+            self._data["link"] = {"latency_s": way.latency_s, "bandwidth_bytes_per_s": bandwidth}
+            how = "probes of messages by their size"
+            bandwidth_error = bandwidth * way.s_per_byte_error / way.s_per_byte
+            for key, mean, error in (
+                ("latency_s", way.latency_s, way.latency_error_s),
+                ("bandwidth_bytes_per_s", bandwidth, bandwidth_error),
+            ):
+                self._figures.append(Figure(f"link.{key}", mean, error, way.count, "constant", how))
 
     def _payload(self, payload: str) -> dict[str, Any]:
         """What messages of one payload cost, within a node and, where they were seen, between nodes."""
@@ -319,11 +330,11 @@ class _Fit:
             post_s = [part.post_s for part in parts if part.is_between_nodes == is_between_nodes]
             if not post_s:
                 continue
-            crossing_s, growth = self._crossings(payload, is_between_nodes)
+            crossing_s, growth, mean_bytes = self._crossings(payload, is_between_nodes)
             waited = "receipts that waited"
             if len(crossing_s) < _FEW_CROSSINGS:
                 # Nobody waits for it, so it matters little, and nothing tells.
-                crossing_s, growth = self._crossings(None, is_between_nodes)
+                crossing_s, growth, mean_bytes = self._crossings(None, is_between_nodes)
                 waited = "receipts that waited, of whatever crosses the same way"
             for what, seconds, how in (
                 ("post_s", np.concatenate(post_s), "sendings"),
@@ -334,29 +345,32 @@ class _Fit:
                 self._note(f"{key}.{prefix}{what}", chosen, how)
             if growth > 0.0 and not is_between_nodes:
                 entry["transit_per_doubling_fraction"] = growth
+            if self._way is not None and not is_between_nodes and mean_bytes > 0.0:
+                entry["measured_bytes"] = mean_bytes
         return entry
 
-    def _crossings(self, payload: str | None, is_between_nodes: bool) -> "tuple[Floats, float]":
-        """What crossings of a payload (None: of all) take with two workers, and how much of it a doubling adds."""
+    def _crossings(self, payload: str | None, is_between_nodes: bool) -> "tuple[Floats, float, float]":
+        """What crossings of a payload (None: of all) take with two workers, how much of it a doubling adds, bytes."""
         parts = [
-            (each.layout.num_workers, part.crossing_s)
+            (each.layout.num_workers, part.crossing_s, part.mean_bytes)
             for each in self._observed
             for part in each.messages
             if payload in (None, part.payload) and part.is_between_nodes == is_between_nodes and len(part.crossing_s)
         ]
         if not parts:
-            return np.zeros(0), 0.0
+            return np.zeros(0), 0.0, 0.0
+        mean_bytes = float(np.average([size for _, _, size in parts], weights=[len(part) for _, part, _ in parts]))
         samples = _Samples.together(
-            _Samples(seconds, np.full(len(seconds), np.log2(number / 2))) for number, seconds in parts
+            _Samples(seconds, np.full(len(seconds), np.log2(number / 2))) for number, seconds, _ in parts
         )
         # What is late was held up by something else, which is no sign of growth.
-        in_time = np.concatenate([np.minimum(seconds, np.quantile(seconds, 0.8)) for _, seconds in parts])
+        in_time = np.concatenate([np.minimum(seconds, np.quantile(seconds, 0.8)) for _, seconds, _ in parts])
         line = _line(_Samples(in_time, samples.size))
         if line is None or not line.is_clear or line.slope > _MOST_GROWTH * max(line.offset, 0.0):
             growth = _MOST_GROWTH if line is not None and line.is_clear and line.offset > 0.0 else 0.0
         else:
             growth = line.slope / line.offset
-        return samples.seconds / (1.0 + growth * samples.size), growth
+        return samples.seconds / (1.0 + growth * samples.size), growth, mean_bytes
 
     def _hosts(self) -> None:
         between_s = np.concatenate([between_cycles_s(each) for each in self._observed])

@@ -19,6 +19,7 @@ from spdsim.scenario.placement import layers_of_stages, place
 from spdsim.schedules import plain, spd
 from spdsim.schedules.ops import Payload, Verdict
 from spdsim.schedules.spd import Layout
+from spdsim.timing.messages import message_bytes
 from spdsim.trace import Trace
 
 if TYPE_CHECKING:
@@ -52,12 +53,14 @@ class Computations:
 class Messages:
     """Messages of one payload in decode cycles, between devices of one node or between nodes.
 
-    post_s: of each sending. crossing_s: from the beginning of the sending to the end of a receipt that had begun
-    before, so that all of it was seen, less the taking. taking_s: of messages that were there already.
+    mean_bytes: of a sending. post_s: of each sending. crossing_s: from the beginning of the sending to the end of a
+    receipt that had begun before, so that all of it was seen, less the taking. taking_s: of messages that were there
+    already.
     """
 
     payload: Payload
     is_between_nodes: bool
+    mean_bytes: float
     post_s: "Floats"
     crossing_s: "Floats"
     taking_s: "Floats"
@@ -100,7 +103,7 @@ def observe(trace: Trace, name: str) -> Observed:
     return Observed(
         name, trace, scenario, layout, layers_of_stages(scenario),
         tuple(_computations(columns, layout, nodes, scenario.workload.prompt_tokens)),
-        tuple(_messages(columns, devices, nodes)),
+        tuple(_messages(columns, scenario, layout, devices, nodes)),
     )  # fmt: skip
 
 
@@ -188,7 +191,9 @@ def _tokens_in_flight(trace: Trace, layout: Layout) -> dict[tuple[int, int], int
     return found
 
 
-def _messages(columns: _Columns, devices: list[int], nodes: list[int]) -> Iterator[Messages]:
+def _messages(
+    columns: _Columns, scenario: Scenario, layout: Layout, devices: list[int], nodes: list[int]
+) -> Iterator[Messages]:
     posting, decoding = postings(columns.trace), columns.cycle >= 0
     device, node = np.array(devices), np.array(nodes)
     peer = np.array([-1 if site.peer is None else site.peer for site in columns.trace.sites] or [-1])[columns.site]
@@ -204,14 +209,16 @@ def _messages(columns: _Columns, devices: list[int], nodes: list[int]) -> Iterat
                 receipts = columns.of_op(f"recv {payload}")
                 receipts = receipts[counted[receipts] & (posting[receipts] >= 0)]
                 handled = columns.of_op(f"handle {payload}")
-                yield _one_payload(
-                    columns, (payload, is_between_nodes), sends, receipts, posting, handled[counted[handled]]
-                )
+                edges, counts = np.unique(np.stack((columns.worker[sends], peer[sends])), axis=1, return_counts=True)
+                sizes = [message_bytes(scenario, layout, (payload, *edge))[0] for edge in edges.T.tolist()]
+                kind = payload, is_between_nodes, float(np.average(sizes, weights=counts))
+                yield _one_payload(columns, kind, sends, receipts, posting, handled[counted[handled]])
 
 
 def _one_payload(
-    columns: _Columns, kind: tuple[Payload, bool], sends: "Ints", receipts: "Ints", posting: "Ints", handled: "Ints"
-) -> Messages:
+    columns: _Columns, kind: tuple[Payload, bool, float], sends: "Ints", receipts: "Ints", posting: "Ints",
+    handled: "Ints",
+) -> Messages:  # fmt: skip
     # From the beginning of its posting: a receiver may have a message before the sender's host is done with it.
     sent_s = columns.start_s[posting[receipts]]
     was_waiting = columns.start_s[receipts] <= sent_s

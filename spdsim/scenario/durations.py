@@ -126,6 +126,11 @@ class MessageTime(Part):
         description="By how much of itself transit_s grows each time the workers double, from two on: processes that "
         "wait on the same cores wake each other later.",
     )
+    measured_bytes: Annotated[float, Field(strict=True, gt=0)] | None = Field(
+        default=None,
+        description="Mean bytes of the messages whose transit_s was measured; messages of other sizes take longer or "
+        "shorter as the profile's `link` says. null: their size makes no difference.",
+    )
     receive_s: Seconds | None = Field(
         default=None, description="Seconds of the receiver's host for each tensor; null: the link's."
     )

@@ -8,7 +8,7 @@ from pydantic_core import PydanticCustomError
 from spdsim.machine import OriginKind
 from spdsim.scenario.backing import Backing, Range
 from spdsim.scenario.durations import ControlTime, MessageTimes, TaskTime
-from spdsim.scenario.fields import Part, Seconds
+from spdsim.scenario.fields import Part, Positive, Seconds
 from spdsim.scenario.hardware import Provenance
 
 VERSION = 1
@@ -66,6 +66,13 @@ class RivalTimes(Part):
     )
 
 
+class MeasuredLink(Part):
+    """One way of a message by its size, within a node: latency_s + bytes / bandwidth_bytes_per_s."""
+
+    latency_s: Seconds
+    bandwidth_bytes_per_s: Positive = Field(description="Bytes/s, one way.")
+
+
 class Profile(Part):
     """Seconds of every task. `forward`, `draft` (with two stages or more) and `verify` are needed; others are 0.
 
@@ -112,6 +119,11 @@ class Profile(Part):
     )
     control: ControlTime = ControlTime()
     messages: MessageTimes = MessageTimes()
+    link: MeasuredLink | None = Field(
+        default=None,
+        description="How the way of a message depends on its size, within a node: what carries `transit_s` over to "
+        "messages of other sizes than `measured_bytes`.",
+    )
     rivals: RivalTimes = RivalTimes()
     figures: dict[str, Provenance] = Field(
         default_factory=dict, description="Origin of single figures, by dotted key such as control.per_cycle_s."

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import log2
 
 from spdsim.distributions import Constant, Distribution, scaled
@@ -10,7 +11,7 @@ from spdsim.scenario.durations import ControlTime, MessageTime, distribution
 from spdsim.scenario.hardware import LinkFigures
 from spdsim.scenario.model import Runtime, Scenario
 from spdsim.scenario.placement import anchors_in_stages, group_size, head_shards, num_nodes_used, unit_indices
-from spdsim.scenario.profile import ProfileRuntime
+from spdsim.scenario.profile import MeasuredLink, ProfileRuntime
 from spdsim.scenario.times import ProfileTimes
 from spdsim.schedules.ops import Payload
 from spdsim.schedules.spd import Layout
@@ -157,6 +158,7 @@ def message_of(
     tensors = _num_tensors(scenario, layout, edge)
     is_between_nodes = network.is_between_nodes(source, to)
     transit = _written_transit(written, is_between_nodes, layout.num_workers)
+    by_size = partial(_by_size, None if profile is None or is_between_nodes else profile.link, written)
     num_posts = num_receives = tensors
     if operations is not None:
         num_posts = min(tensors, edge in operations.posts)
@@ -166,8 +168,8 @@ def message_of(
         link,
         num_bytes,
         prefill_bytes,
-        _transit(figures, num_bytes, tensors) if transit is None else transit,
-        _transit(figures, prefill_bytes, tensors) if transit is None else transit,
+        _transit(figures, num_bytes, tensors) if transit is None else by_size(transit, num_bytes),
+        _transit(figures, prefill_bytes, tensors) if transit is None else by_size(transit, prefill_bytes),
         scaled(_post(written, figures, is_between_nodes), num_posts),
         control_s,
         num_receives * (figures.receive_s if written.receive_s is None else written.receive_s),
@@ -244,6 +246,14 @@ def _written_transit(written: MessageTime, is_between_nodes: bool, num_workers: 
     if transit is None:
         return None
     return scaled(distribution(transit), 1.0 + written.transit_per_doubling_fraction * log2(max(num_workers, 2) / 2))
+
+
+def _by_size(link: MeasuredLink | None, written: MessageTime, transit: Distribution, num_bytes: int) -> Distribution:
+    """The time on the way of a message of another size than was measured, as the link of the measurements has it."""
+    if link is None or written.measured_bytes is None:
+        return transit
+    measured_s = link.latency_s + written.measured_bytes / link.bandwidth_bytes_per_s
+    return scaled(transit, (link.latency_s + num_bytes / link.bandwidth_bytes_per_s) / measured_s)
 
 
 def _transit(figures: LinkFigures, num_bytes: int, num_tensors: int) -> Distribution:
