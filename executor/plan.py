@@ -35,7 +35,7 @@ class DraftPlan:
     """The draft module, and who decides what it proposes.
 
     num_layers, anchors, vocab_size (None: every token id): its shape. checkpoint: its weights; None: random ones, drawn
-    from `seed`.
+    from `seed`. any_cut: the checkpoint may have been made for other stages than the run's.
     forced: decides by itself which proposals are right; None: the module does. is_off: nothing is drafted at all, the
     target's stages run one after another.
     """
@@ -44,6 +44,7 @@ class DraftPlan:
     anchors: tuple[int, ...]
     vocab_size: int | None = None
     checkpoint: Path | None = None
+    any_cut: bool = False
     seed: int = 0
     forced: Acceptance | None = None
     is_off: bool = False

@@ -42,18 +42,24 @@ def atomic_writer(path: str | os.PathLike[str]) -> Iterator[TextIO]:
 
     Raises InputError when the file cannot be written: no such directory, no permission, no space.
     """
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        yield file
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield where to write what shall be at `path`, as `atomic_writer` does, for whoever opens files by name."""
     target = Path(path)
     with _as_input_error(target):
         target = target.resolve()
         _refuse(target, path)
         if target.exists() and not target.is_file():
-            with target.open("w", encoding="utf-8", newline="\n") as file:
-                yield file
+            yield target
             return
         temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
         try:
-            with temporary.open("x", encoding="utf-8", newline="\n") as file:
-                yield file
+            temporary.touch(exist_ok=False)
+            yield temporary
             os.replace(temporary, target)
         except BaseException:
             # Ctrl-C included: a half-written file is worse than none.

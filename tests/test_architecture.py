@@ -87,7 +87,7 @@ EXECUTOR_HOMES = {
     },
     "numpy": {"planning", "summary"},
     "pydantic": {"planning"},
-    "safetensors": {"model"},
+    "safetensors": {"model", "draft"},
     "tokenizers": {"text"},
     "rich": {"cli"},
     "typer": {"cli"},

@@ -49,6 +49,27 @@ def test_rows_are_the_tokens_in_stages_and_the_completed_one_before_them(cut: Cu
     assert len({kind for kind, _ in blocks}) == len(blocks)
 
 
+def type_by_largest_stage(cut: Cut, depth: int) -> int:
+    """Return the type at a depth as the authors' programs reckon it: as if every stage were the largest."""
+    available = min(sum(cut.layers), depth * max(cut.layers))
+    return max(kind for kind, anchor in enumerate(cut.anchors) if anchor <= available)
+
+
+@given(st.integers(1, 8), st.integers(1, 5), st.data())
+def test_types_of_an_even_cut_are_the_authors(num_stages: int, each: int, data: st.DataObject) -> None:
+    """So that a module that was trained with their programs reads here what it read there."""
+    others = data.draw(st.sets(st.integers(1, num_stages * each), max_size=num_stages))
+    cut = Cut((each,) * num_stages, (0, *sorted(others)))
+    assert list(cut.types) == [type_by_largest_stage(cut, depth) for depth in range(num_stages + 1)]
+
+
+def test_types_of_an_uneven_cut_are_those_that_a_token_has() -> None:
+    """Where the authors' are those of the largest stage: at depth 1, anchor 3 would be read before it is there."""
+    cut = Cut((2, 4), (0, 3, 6))
+    assert cut.types == (0, 0, 2)
+    assert [type_by_largest_stage(cut, depth) for depth in range(3)] == [0, 1, 2]
+
+
 @pytest.mark.parametrize("stages", [2, 3, 5])
 @pytest.mark.parametrize("written", [1, 3, 5, (0, 4, 7, 11)])
 def test_the_simulator_cuts_alike(stages: int, written: int | tuple[int, ...]) -> None:

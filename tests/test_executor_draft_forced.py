@@ -20,9 +20,30 @@ def test_every_form_is_understood(tmp_path: Path) -> None:
     saved.touch()
     assert parse_draft("module") == Draft("module")
     assert parse_draft(f"module:{saved}") == Draft("module", checkpoint=saved)
+    assert parse_draft(str(saved)) == Draft("module", checkpoint=saved)
     assert parse_draft("none") == Draft("none")
     for text, p in (("0.8", 0.8), ("0", 0.0), ("1", 1.0), ("1e-1", 0.1)):
         assert parse_draft(f"forced:p={text}") == Draft("forced", acceptance=Bernoulli(p))
+
+
+def test_a_directory_is_a_checkpoint_and_so_are_its_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a prefix or without; by a bare name, too, if it is there and is none of the other forms."""
+    directory = tmp_path / "mine"
+    directory.mkdir()
+    (directory / "draft.json").touch()
+    weights = directory / "draft.safetensors"
+    weights.touch()
+    (tmp_path / "module").symlink_to(directory)
+    monkeypatch.chdir(tmp_path)
+    for path in (directory, weights, Path("mine")):
+        for prefix in ("", "module:"):
+            assert parse_draft(f"{prefix}{path}") == Draft("module", checkpoint=path)
+    assert parse_draft("module") == Draft("module")
+    (directory / "draft.json").unlink()
+    with pytest.raises(InputError, match=r"mine: has no draft.json: must be a draft module's directory, with draft"):
+        parse_draft("mine")
+    with pytest.raises(InputError, match=r"has no draft.json beside it: must be the weights of a draft module with"):
+        parse_draft(str(weights))
 
 
 def test_recorded_verdicts_are_those_of_the_simulator(tmp_path: Path) -> None:
@@ -39,10 +60,10 @@ def test_recorded_verdicts_are_those_of_the_simulator(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "rule"),
     [
-        ("", "must be module, module:CHECKPOINT, none, forced:p=0.8 or forced:FILE"),
+        ("", r"must be module, CHECKPOINT \(a file or a directory\), none, forced:p=0.8 or forced:FILE"),
         ("modul", r"did you mean module\?"),
         ("Forced:p=0.5", r"did you mean forced\?"),
-        ("module:", "must be module, module:CHECKPOINT"),
+        ("module:", "must be module, CHECKPOINT"),
         ("none:x", "must be module"),
         ("forced", "must be module"),
         ("forced:", "must be module"),
@@ -53,7 +74,14 @@ def test_recorded_verdicts_are_those_of_the_simulator(tmp_path: Path) -> None:
         ("forced:0.8", "a probability is written forced:p=0.8"),
         ("forced:nowhere.jsonl", "nowhere.jsonl: there is no such file"),
         ("module:nowhere.pt", "nowhere.pt: there is no such file"),
-        ("module:/", "/: is a directory"),
+        ("module:/", "/: has no draft.json: must be a draft module's directory"),
+        ("/", "has no draft.json: must be a draft module's directory"),
+        ("nowhere.pt", "there is no such file: must be a checkpoint of a draft module"),
+        ("nowhere.safetensors", "there is no such file"),
+        ("no/where", "there is no such file"),
+        ("/dev/null", "is no file"),
+        ("x" * 300, "must be module, CHECKPOINT"),
+        ("module:" + "x" * 300, "file name too long"),
     ],
 )
 def test_what_is_no_form_is_refused_with_the_rule(text: str, rule: str) -> None:

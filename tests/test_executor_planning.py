@@ -258,8 +258,9 @@ def checkpoint(tmp_path: Path) -> Path:
 def test_a_checkpoint_says_how_the_model_is_cut(checkpoint: Path) -> None:
     """Stages, their layers, anchors, its own layers and what it can draft; in place of a scenario's too."""
     every: tuple[dict[str, Any], ...] = ({}, {"settings": ("partition.stages=5",)})
-    for asked in every:
-        plan = planned(draft=f"module:{checkpoint}", **asked).plan
+    agreeing: dict[str, Any] = {"stages": 3, "layers": "4,2,2", "anchors": "3", "draft_layers": 2, "draft_vocab": 86}
+    for asked in (*every, agreeing, {"any_stages": True}):
+        plan = planned(draft=str(checkpoint), **asked).plan
         assert (plan.layers, plan.draft.anchors, plan.draft.num_layers) == ((4, 2, 2), (0, 4, 7), 2)
         assert (plan.draft.checkpoint, plan.draft.vocab_size, plan.has_module_drafts) == (checkpoint, 86, True)
 
@@ -267,10 +268,14 @@ def test_a_checkpoint_says_how_the_model_is_cut(checkpoint: Path) -> None:
 @pytest.mark.parametrize(
     ("asked", "rule"),
     [
-        ({"stages": 2}, "must have 2 entries"),
-        ({"layers": "4,4"}, "config.num_stages is 3: must be 2"),
-        ({"layers": "3,3,2"}, "config.stage_layers is [4, 2, 2]: must be [3, 3, 2]"),
-        ({"anchors": "4"}, "config.aggr_feature_bound is [0, 4, 7]: must be [0, 2, 5, 7]"),
+        ({"stages": 2}, "--stages is 2: must be 3, as {} says: leave it out, or add --any-stages"),
+        ({"layers": "4,4"}, "--layers is 2: must be 3, as {} says"),
+        ({"layers": "3,3,2"}, "--layers is 3,3,2: must be 4,2,2, as {} says: leave it out, or add --any-stages"),
+        ({"anchors": "4"}, "--anchors is 4: must be 0,4,7, as {} says: leave it out"),
+        ({"anchors": "0,4,6"}, "--anchors is 0,4,6: must be 0,4,7"),
+        ({"anchors": "0,4,6", "any_stages": True}, "--anchors is 0,4,6: must be 0,4,7"),
+        ({"draft_layers": 1}, "--draft-layers is 1: must be 2, as {} says: leave it out"),
+        ({"draft_vocab": 85}, "--draft-vocab is 85: must be 86, as {} says"),
         ({"model": "tiny", "random_weights": True}, "config.hidden_size is 256: must be 64"),
     ],
 )
@@ -278,7 +283,45 @@ def test_a_run_that_a_checkpoint_does_not_fit_is_refused(checkpoint: Path, asked
     """Before any weight is loaded."""
     with pytest.raises(InputError) as error:
         planned(draft=f"module:{checkpoint}", **asked)
-    assert rule in str(error.value)
+    assert rule.format(checkpoint) in str(error.value)
+
+
+RECUT: list[tuple[dict[str, Any], tuple[int, ...]]] = [
+    ({"stages": 2}, (4, 4)), ({"layers": "1,1,6"}, (1, 1, 6)), ({"settings": ("partition.stages=8",)}, (1,) * 8),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("asked", "layers"), RECUT, ids=str)
+def test_a_checkpoint_serves_any_stages_if_that_is_asked_for(
+    checkpoint: Path, asked: dict[str, Any], layers: tuple[int, ...]
+) -> None:
+    """Its anchors stay, and what else it says; the run says what the module was made for."""
+    run = planned(draft=str(checkpoint), any_stages=True, **asked)
+    assert (run.plan.layers, run.plan.draft.any_cut) == (layers, True)
+    assert (run.plan.draft.anchors, run.plan.draft.num_layers, run.plan.draft.vocab_size) == ((0, 4, 7), 2, 86)
+    assert [note for note in run.notes if "was made for 3 stages of 4 + 2 + 2 layers" in note]
+
+
+def test_a_scenario_keeps_its_cut_if_any_will_do(checkpoint: Path, tmp_path: Path) -> None:
+    """Otherwise the checkpoint's takes its place."""
+    text = Path(TUTORIAL).read_text(encoding="utf-8")
+    model = json.dumps({**shape_of(small_config()), "name": "small"})
+    scenario = tmp_path / "scenario.yaml"
+    scenario.write_text(
+        text.replace(next(line for line in text.splitlines() if line.startswith("model:")), f"model: {model}")
+    )
+    stages = load_scenario(scenario).partition.stages
+    assert stages != 3
+    for any_stages, expected in ((True, stages), (False, 3)):
+        run = planned(scenario=scenario, settings=("draft.layers=1",), draft=str(checkpoint), any_stages=any_stages)
+        assert (len(run.plan.layers), run.plan.draft.num_layers) == (expected, 2)
+
+
+def test_any_stages_is_of_checkpoints_only() -> None:
+    """A module with random weights is made for the run's stages."""
+    for draft in (None, "module", "forced:p=0.5", "none"):
+        with pytest.raises(InputError, match="--any-stages is given without a checkpoint: needs --draft CHECKPOINT"):
+            planned(draft=draft, any_stages=True)
 
 
 def test_emulation_reads_no_checkpoint() -> None:
@@ -348,6 +391,17 @@ def test_recorded_verdicts_end_a_sequence_with_a_note(tmp_path: Path) -> None:
     ):
         assert {job.max_new_tokens for job in run.jobs} == {4}
         assert len(run.notes) == 1 and "sequence 0 has 4 tokens, not 64" in run.notes[0]
+
+
+def test_settings_win_over_defaults() -> None:
+    """Where there is no file; what they do not say follows from what they do."""
+    settings = ("partition.stages=5", "draft.anchors=2", "workload={new_tokens: 3, prompt_tokens: 4}")
+    run = planned(settings=settings)
+    assert (run.plan.layers, run.plan.draft.anchors) == ((2, 2, 2, 1, 1), (0, 7))
+    assert run.jobs[0].max_new_tokens == 3
+    assert planned(settings=settings, stages=4).plan.layers == (2, 2, 2, 2)
+    with pytest.raises(InputError, match=r'partition\.stages is "many": must be a whole number'):
+        planned(settings=("partition.stages=many",))
 
 
 def test_options_win_over_settings_and_settings_over_the_file() -> None:

@@ -45,6 +45,26 @@ Computed are dense models with the layers of Llama, Mistral, Qwen2, Qwen3 and Qw
 Mixtures of experts, quantised weights and other kinds of attention are refused.
 `--emulate scenario` takes any shape, and needs `timing` of kind `profile`.
 
+## Checkpoints of draft modules
+
+`--draft` takes a directory with `draft.json` and `draft.safetensors`, or a v11 file of the authors' (`.pt`).
+The path of the weights serves as well, and so does any `NAME.safetensors` beside its `NAME.json`.
+`module:` in front of a path changes nothing.
+Weights have the names of v11 in both formats, and `draft.json` says:
+
+| key | meaning |
+|---|---|
+| `format`, `format_version` | `spdsim-draft`, and 1 |
+| `hidden_size`, `vocab_size` | the target's |
+| `num_stages`, `stage_layers` | the stages that it was made for, and the layers of each; `null`: as many in each |
+| `num_layers` | layers of the module |
+| `anchors` | the hidden states that it reads: 0 is the embedding, k the output of the k-th layer |
+| `draft_token_ids` | the token ids that it drafts, rising; `null`: all |
+| `layer` | `intermediate_size`, `num_heads`, `num_kv_heads`, `head_dim`, `rms_eps`; `null`: the target's |
+| `rotary` | `dim` (rotated entries of a head), `theta`, `scaling`; `null`: the target's |
+| `target` | `name`, `model_type` and `fingerprint` (SHA-256 of the names and sizes of its tensors), or `null` |
+| `training` | whatever is known of the training |
+
 ## The JSON document
 
 Times are in seconds, sizes in bytes; what does not exist is `null`.

@@ -73,10 +73,14 @@ Draft = Annotated[
     str | None,
     _option(
         _DRAFTS, "--draft",
-        "Who drafts: module (random weights), module:CHECKPOINT, forced:p=0.8 or forced:FILE (which drafts are right "
-        "is decreed), or none.  [default: module, or the scenario's acceptance]", "WHO",
+        "Who drafts: module (random weights), the checkpoint of one (FILE.pt or a directory), forced:p=0.8 or "
+        "forced:FILE (which drafts are right is decreed), or none.  [default: module, or the scenario's acceptance]",
+        "WHO",
     ),
 ]  # fmt: skip
+AnyStages = Annotated[
+    bool, _option(_DRAFTS, "--any-stages", "Use a checkpoint with other stages than it was made for.")
+]
 DraftLayers = Annotated[
     int | None,
     _option(

@@ -139,7 +139,7 @@ def _hints(result: Result) -> Iterator[str]:
     if is_random and acceptance is not None and acceptance < _HARDLY_ANY:
         yield (
             "the draft module has random weights, so hardly any draft is right: train one "
-            "(--draft module:CHECKPOINT) or force the acceptance (--draft forced:p=0.8)"
+            "(--draft CHECKPOINT) or force the acceptance (--draft forced:p=0.8)"
         )
     if result.shares_process and plan.layout.num_stages > 1:
         yield "all workers take turns in one process, so nothing overlaps: --backend socket gives each its own"

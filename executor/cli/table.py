@@ -71,6 +71,9 @@ def _what(result: Result) -> Iterator[str]:
     if result.is_emulated:
         yield f"{workers}, {plan.backend} backend, seed {plan.seed}"
         return
+    if plan.has_module_drafts and plan.draft.checkpoint is not None:
+        module = f"{_count(plan.draft.num_layers, 'layer')}, {_count(len(plan.draft.anchors), 'anchor')}"
+        yield f"drafts by {plan.draft.checkpoint}: {module}"
     yield f"{workers}, {plan.backend} backend{_threads(result)}"
     yield f"{plan.launch.replace('_', ' ')}, {plan.dtype}, {_sampling(plan.sampling)}, seed {plan.seed}"
 

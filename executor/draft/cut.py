@@ -48,7 +48,11 @@ class Cut:
 
     @property
     def types(self) -> tuple[int, ...]:
-        """The type for each depth 0 to n: the deepest whose anchors a token at that depth has."""
+        """The type for each depth 0 to n: the deepest whose anchors a token at that depth has.
+
+        The authors' programs reckon with the largest stage's layers at every depth: the same where stages are equal,
+        and elsewhere, in training, more than a token has.
+        """
         return tuple(bisect_right(self.anchors, done) - 1 for done in accumulate(self.layers, initial=0))
 
     def num_rows(self, num_in_flight: int) -> int:

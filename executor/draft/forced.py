@@ -11,13 +11,14 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
+from executor.draft.files import SUFFIXES, broken_file_rule
 from spdsim.acceptance import Acceptance, Bernoulli, Replay
 from spdsim.errors import InputError
 from spdsim.scenario.files import read_verdicts
 
 DraftKind = Literal["module", "forced", "none"]
 
-_FORMS = "module, module:CHECKPOINT, none, forced:p=0.8 or forced:FILE"
+_FORMS = "module, CHECKPOINT (a file or a directory), none, forced:p=0.8 or forced:FILE"
 _KINDS = ("module", "forced", "none")
 
 
@@ -43,9 +44,11 @@ def parse_draft(text: str) -> Draft:
         case "module" if not colon:
             return Draft("module")
         case "module" if rest:
-            return Draft("module", checkpoint=_file(text, rest, "a checkpoint of a draft module"))
+            return Draft("module", checkpoint=_checkpoint(text, rest))
         case "forced" if rest:
             return Draft("forced", acceptance=_acceptance(text, rest))
+        case _ if kind not in _KINDS and _is_path(text):
+            return Draft("module", checkpoint=_checkpoint(text, text))
         case _:
             close = [] if kind in _KINDS else get_close_matches(kind, _KINDS, 1)
             hint = f" (did you mean {close[0]}?)" if close else ""
@@ -85,6 +88,20 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_path(text: str) -> bool:
+    """Whether a checkpoint is meant: one that is there, or what is written as only paths are."""
+    try:
+        return "/" in text or text.endswith(SUFFIXES) or (text != "" and Path(text).exists())
+    except OSError:
+        return False
+
+
+def _checkpoint(text: str, name: str) -> Path:
+    if rule := broken_file_rule(Path(name)):
+        raise InputError(f"--draft is {text}: {rule if name == text else f'{name}: {rule}'}")
+    return Path(name)
 
 
 def _file(text: str, name: str, what: str) -> Path:

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from executor.draft.forced import Draft, parse_draft
-from executor.planning.computable import saved_settings
 from executor.planning.options import acceptance_setting, settings_of
 from executor.planning.prompts import IDS_OPTION, Prompts, prompts_of
 from executor.planning.request import Request
+from executor.planning.saved import saved_settings
 from executor.planning.scenario import DRAFT_LAYERS, NEW_TOKENS, PROMPT_TOKENS, STAGES, Setting
 from executor.planning.target import Target, built_in, named_by_option, named_by_scenario
 from executor.text.tokenizer import ByteTokenizer, Tokenizer, load_tokenizer
@@ -18,8 +18,11 @@ from spdsim.scenario.source import KeyPath, Source
 
 def draft_of(request: Request) -> Draft:
     """Return who drafts: without an option the draft module, or what the scenario's acceptance decrees."""
-    if request.draft is not None:
-        return parse_draft(request.draft)
+    draft = None if request.draft is None else parse_draft(request.draft)
+    if request.any_stages and (draft is None or draft.checkpoint is None):
+        raise InputError("--any-stages is given without a checkpoint: needs --draft CHECKPOINT: leave it out")
+    if draft is not None:
+        return draft
     return Draft("module" if request.scenario is None else "forced")
 
 
@@ -59,15 +62,19 @@ def prompts_asked(request: Request, source: Source, target: Target, tokenizer: T
 
 
 def all_settings(request: Request, source: Source, target: Target, draft: Draft, prompts: Prompts) -> Iterator[Setting]:
-    """Yield what is said of the scenario's keys: by defaults, then by a checkpoint, then by options."""
+    """Yield what is said of the scenario's keys: by defaults, by options, and by a checkpoint that does not contradict.
+
+    Raises InputError where an option contradicts it.
+    """
     written = list(settings_of(request))
+    is_cut = request.scenario is not None or any(_is_said(source, ("partition", key)) for key in ("stages", "layers"))
     if request.scenario is None:
-        yield from _defaults(target, written)
+        yield from _defaults(source, target, written)
     if request.model is not None or request.scenario is None:
         yield Setting("--model", ("model",), target.written)
-    if draft.checkpoint is not None:
-        yield from saved_settings(draft.checkpoint)
     yield from written
+    if draft.checkpoint is not None:
+        yield from saved_settings(draft.checkpoint, written, any_stages=request.any_stages, is_cut=is_cut)
     if _written_tokens(source) != prompts.length:
         yield Setting(prompts.option, ("workload", "prompt_tokens"), prompts.length)
     if draft.acceptance is not None:
@@ -76,10 +83,14 @@ def all_settings(request: Request, source: Source, target: Target, draft: Draft,
         yield Setting("--temperature", ("runtime", "sampling"), "sampled" if request.temperature else "greedy")
 
 
-def _defaults(target: Target, written: list[Setting]) -> Iterator[Setting]:
-    """What holds where no option and no scenario says otherwise."""
+def _defaults(source: Source, target: Target, written: list[Setting]) -> Iterator[Setting]:
+    """What holds where no option, no scenario and no setting of its keys says otherwise."""
     paths: dict[KeyPath, Any] = {setting.path: setting.value for setting in written}
-    stages = paths.get(("partition", "stages"), STAGES)
+    stages = paths.get(("partition", "stages"), _set_stages(source))
+    yield from (each for each in _default_settings(target, stages) if not _is_said(source, each.path))
+
+
+def _default_settings(target: Target, stages: int) -> Iterator[Setting]:
     num_layers = target.written["num_layers"] if isinstance(target.written, dict) else None
     each = DRAFT_LAYERS if num_layers is None else max(1, num_layers // max(1, stages))
     yield Setting("--stages", ("partition", "stages"), stages)
@@ -87,6 +98,23 @@ def _defaults(target: Target, written: list[Setting]) -> Iterator[Setting]:
     # One type of features for every depth, as far as there are layers.
     yield Setting("--anchors", ("draft", "anchors"), max(1, min(stages + 1, num_layers or stages + 1)))
     yield Setting("--max-new-tokens", ("workload", "new_tokens"), NEW_TOKENS)
+
+
+def _is_said(source: Source, path: KeyPath) -> bool:
+    """Whether the data says a key."""
+    node: Any = source.data
+    for key in path:
+        if not isinstance(node, dict) or key not in node:
+            return False
+        node = node[key]
+    return True
+
+
+def _set_stages(source: Source) -> int:
+    """The stages that a setting says, else the default; what is no number of them is refused elsewhere."""
+    partition = source.data.get("partition")
+    found = partition.get("stages", STAGES) if isinstance(partition, dict) else STAGES
+    return found if type(found) is int else STAGES
 
 
 def _workload_tokens(source: Source) -> int:

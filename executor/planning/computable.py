@@ -3,10 +3,8 @@
 Loads torch, which a run that computes needs anyway; weights are not read.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
-from executor.planning.scenario import Setting
 from executor.planning.target import Target
 from spdsim.errors import InputError
 from spdsim.scenario.model import Scenario
@@ -14,8 +12,11 @@ from spdsim.scenario.placement import anchors, layers_of_stages
 from spdsim.scenario.target_files import CONFIG
 
 
-def check_computable(target: Target, scenario: Scenario, checkpoint: Path | None) -> None:
-    """Raise InputError, one line, unless the target can be computed, and the draft module in `checkpoint` fits it."""
+def check_computable(target: Target, scenario: Scenario, checkpoint: Path | None, *, any_cut: bool = False) -> None:
+    """Raise InputError, one line, unless the target can be computed, and the draft module in `checkpoint` fits it.
+
+    any_cut: it may have been made for other stages.
+    """
     from executor.model.architecture import read_architecture
 
     try:
@@ -32,22 +33,6 @@ def check_computable(target: Target, scenario: Scenario, checkpoint: Path | None
         like = architecture.layers[0]
         layer = draft_layer(like.dense if isinstance(like, HybridShape) else like)
         cut = Cut(layers_of_stages(scenario), anchors(scenario))
-        read(checkpoint).shape_for(cut, layer, architecture.vocab_size)
-
-
-def saved_settings(checkpoint: Path) -> Iterator[Setting]:
-    """Yield what a checkpoint of a draft module says of the scenario's keys. Raises InputError if it is none."""
-    from executor.draft.checkpoint import read
-
-    config = read(checkpoint).config
-    yield _setting("partition.stages", config.num_stages)
-    if config.stage_layers is not None:
-        yield _setting("partition.layers", list(config.stage_layers))
-    yield _setting("draft.layers", config.num_layers)
-    yield _setting("draft.anchors", list(config.anchors))
-    ids = config.draft_token_ids
-    yield _setting("draft.draft_vocab_size", None if ids is None else len(ids))
-
-
-def _setting(key: str, value: object) -> Setting:
-    return Setting("--draft", tuple(key.split(".")), value)
+        saved = read(checkpoint)
+        saved.shape_for(cut, layer, architecture.vocab_size, any_cut=any_cut)
+        saved.check_target(target.config or {})

@@ -18,6 +18,7 @@ from executor.planning.jobs import jobs_of, lengths
 from executor.planning.options import SCENARIO_TIMES, check_draft, check_no_module, sampling_of
 from executor.planning.place import Place
 from executor.planning.request import Request
+from executor.planning.saved import recut
 from executor.planning.scenario import scenario_of, source_of
 from executor.planning.target import Target
 from executor.text.tokenizer import Tokenizer
@@ -73,7 +74,8 @@ def plan_run(request: Request, place: Place) -> Run:
     else:
         if target.config is None:
             target = Target(target.written, config_of(written.model), target.home)
-        check_computable(target, written, draft.checkpoint if layout.num_stages > 1 else None)
+        checkpoint = draft.checkpoint if layout.num_stages > 1 else None
+        check_computable(target, written, checkpoint, any_cut=request.any_stages)
         launch = None if request.scenario is None else written.runtime.launch
         hardware = hardware_of(request, place, layout, target.config, launch)
         scenario = as_it_runs(written, layout, hardware, place, is_file=request.scenario is not None)
@@ -99,6 +101,7 @@ def _plan(
             anchors=anchors(scenario),
             vocab_size=scenario.draft.draft_vocab_size,
             checkpoint=draft.checkpoint,
+            any_cut=request.any_stages,
             forced=acceptance_of(scenario) if is_forced else None,
             is_off=is_off,
         ),
@@ -141,6 +144,9 @@ def _notes(request: Request, written: Scenario, plan: Plan, draft: Draft) -> Ite
         wanted, recorded = lengths(written, draft, sequence)
         if recorded is not None:
             yield f"sequence {sequence} has {recorded} tokens, not {wanted}: its recorded verdicts end there"
+    checkpoint = plan.draft.checkpoint if request.any_stages else None
+    if checkpoint is not None and (made_for := recut(checkpoint, plan.layers)):
+        yield f"the draft module was made for {made_for}: with other stages other drafts are right (--any-stages)"
     if request.scenario is None or request.emulate is not None:
         return
     runtime, devices = written.runtime, written.devices

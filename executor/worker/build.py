@@ -108,7 +108,8 @@ class _Builder:
         plan, like = self._plan, self._target.layers[0]
         layer = draft_layer(like.dense if isinstance(like, HybridShape) else like)
         if self._saved is not None:
-            return self._saved.shape_for(self._cut, layer, self._target.vocab_size)
+            vocab_size, any_cut = self._target.vocab_size, plan.draft.any_cut
+            return self._saved.shape_for(self._cut, layer, vocab_size, any_cut=any_cut)
         size = plan.draft.vocab_size
         ids = None if size is None else tuple(range(size))
         return DraftShape(self._cut, layer, plan.draft.num_layers, self._target.vocab_size, ids)
