@@ -29,7 +29,7 @@ main()
 # Start-up and help.
 
 
-@pytest.mark.parametrize("words", ["--help", "--version", "generate --help", "make-model --help"])
+@pytest.mark.parametrize("words", ["--help", "--version", "generate --help", "make-model --help", "acceptance --help"])
 def test_help_imports_nothing_heavy(words: str) -> None:
     """Not even an attempt, in a process of its own; to read the options of a command typer itself takes pydantic."""
     heavy = HEAVY if " " in words else {*HEAVY, "pydantic"}

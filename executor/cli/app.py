@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from executor.cli import PROGRAM
+from executor.cli.acceptance import acceptance
 from executor.cli.generate import generate
 from executor.cli.grouped import GroupedCommand
 from executor.cli.make_model import make_model
@@ -80,3 +81,4 @@ def executor(
 app.command(cls=GroupedCommand)(generate)
 app.command(cls=GroupedCommand)(make_model)
 app.command(cls=GroupedCommand)(probe)
+app.command(cls=GroupedCommand)(acceptance)
