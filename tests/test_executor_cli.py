@@ -30,7 +30,8 @@ main()
 
 
 @pytest.mark.parametrize(
-    "words", ["--help", "--version", "generate --help", "make-model --help", "export-draft --help"]
+    "words",
+    ["--help", "--version", "generate --help", "make-model --help", "export-draft --help", "acceptance --help"],
 )
 def test_help_imports_nothing_heavy(words: str) -> None:
     """Not even an attempt, in a process of its own; to read the options of a command typer itself takes pydantic."""

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from executor.cli import PROGRAM
+from executor.cli.acceptance import acceptance
 from executor.cli.export_draft import export_draft
 from executor.cli.generate import generate
 from executor.cli.grouped import GroupedCommand
@@ -82,3 +83,4 @@ app.command(cls=GroupedCommand)(generate)
 app.command(cls=GroupedCommand)(make_model)
 app.command(cls=GroupedCommand)(probe)
 app.command(cls=GroupedCommand)(export_draft)
+app.command(cls=GroupedCommand)(acceptance)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from spdsim.acceptance_fit import fit_document
 from spdsim.calibration.fit import Calibration
 from spdsim.calibration.proof import Cell, Proof
 from spdsim.comparison import to_document
@@ -25,6 +26,7 @@ def calibration_document(calibration: Calibration, proof: Proof | None) -> dict[
             for figure in calibration.figures
         ],
         "contention": list(calibration.curve),
+        "acceptances": [fit_document(fit) for fit in calibration.acceptances],
         "probes": [] if calibration.probes is None else [_probe(probe) for probe in calibration.probes.probes],
         "grade": None if proof is None else proof.grade,
         "graded_error": None if proof is None else proof.graded_error,

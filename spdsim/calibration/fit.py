@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from spdsim.acceptance_fit import AcceptanceFit
 from spdsim.calibration.contention import Spans, fit_curve, work_s
+from spdsim.calibration.drafts import acceptance_fits
 from spdsim.calibration.families import Chosen, choose
 from spdsim.calibration.observed import COMPUTING, Computations, Observed, capped
 from spdsim.calibration.probed import Slope, context_slope, message_way
@@ -57,7 +59,10 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """A profile and what it rests on. num_disturbed: runs that were left out, since something else held them up."""
+    """A profile and what it rests on. num_disturbed: runs that were left out, since something else held them up.
+
+    acceptances: of drafts that were a module's own, for each cut and lag; none where all verdicts were forced.
+    """
 
     profile: Profile
     figures: tuple[Figure, ...]
@@ -65,6 +70,7 @@ class Calibration:
     names: tuple[str, ...]
     num_disturbed: int = 0
     probes: Probes | None = None
+    acceptances: tuple[AcceptanceFit, ...] = ()
 
 
 def fit_traces(
@@ -142,7 +148,10 @@ class _Fit:
             "figures": {figure.key: {"origin": "measured", "source": _words(figure)} for figure in self._figures},
         })  # fmt: skip
         names = tuple(each.name for each in self._observed)
-        return Calibration(profile, tuple(self._figures), self._curve, names, probes=self._probes)
+        return Calibration(
+            profile, tuple(self._figures), self._curve, names, probes=self._probes,
+            acceptances=acceptance_fits(self._observed),
+        )  # fmt: skip
 
     def _range(self) -> dict[str, Any]:
         """Where the measurements were made."""

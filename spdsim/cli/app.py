@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from spdsim import __version__
+from spdsim.cli.acceptance import acceptance
 from spdsim.cli.calibrate import calibrate
 from spdsim.cli.commands import Commands
 from spdsim.cli.compare import compare
@@ -53,7 +54,8 @@ def spdsim(
 
 
 _COMMANDS = (
-    simulate, compare, plan, sweep, timeline, report, schedule, schema, init, calibrate, fit, validate, compare_traces,
+    simulate, compare, plan, sweep, timeline, report, schedule, schema, init, calibrate, fit, acceptance, validate,
+    compare_traces,
 )  # fmt: skip
 
 for _command in _COMMANDS:

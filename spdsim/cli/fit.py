@@ -8,6 +8,9 @@ import typer
 from spdsim.cli.options import BreakdownPath, TablePath
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from spdsim.acceptance_fit import AcceptanceFit
     from spdsim.fitting import Fit, LeftOut, RivalFigure
 
 
@@ -22,6 +25,14 @@ def fit(
     profile_file: Annotated[
         Path, typer.Option("--out", metavar="FILE", help="Where to write the profile (YAML).", show_default=False)
     ],
+    fragment_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--acceptance",
+            metavar="FILE",
+            help="Of traces with drafts of a module's own: write a scenario's `acceptance` (YAML).",
+        ),
+    ] = None,
     source: Annotated[
         str | None, typer.Option("--source", metavar="TEXT", help="Where the evidence comes from, in words.")
     ] = None,
@@ -43,14 +54,18 @@ def fit(
         for option, value in (("--table", table), ("--breakdown", breakdown)):
             if value is not None:
                 raise InputError(f"{option} is {value}: is given beside traces: must be one or the other")
-        _fit_traces(traces, profile_file, source or f"{len(traces)} traces", quiet=quiet)
+        _fit_traces(traces, profile_file, fragment_file, source or f"{len(traces)} traces", quiet=quiet)
         return
+    if fragment_file is not None:
+        raise InputError(f"--acceptance is {fragment_file}: needs traces, whose verdicts are fitted")
     if table is None or breakdown is None:
         raise InputError("nothing to fit is given: needs traces, or --table and --breakdown")
     _fit_table(table, breakdown, profile_file, source or "published speedups and cycle breakdown", quiet=quiet)
 
 
-def _fit_traces(traces: list[Path], profile_file: Path, source: str, *, quiet: bool) -> None:
+def _fit_traces(
+    traces: list[Path], profile_file: Path, fragment_file: Path | None, source: str, *, quiet: bool
+) -> None:
     from spdsim.calibration import fit_traces, observe
     from spdsim.cli.outputs import Outputs
     from spdsim.cli.screen import Screen
@@ -59,14 +74,27 @@ def _fit_traces(traces: list[Path], profile_file: Path, source: str, *, quiet: b
     from spdsim.tracefile import read_trace
 
     with Outputs(inputs=traces) as outputs:
-        to_profile = outputs.reserve(profile_file)
+        to_profile, to_fragment = outputs.reserve(profile_file), outputs.reserve(fragment_file)
         observed = [observe(read_trace(path), str(path)) for path in traces]
         calibration = fit_traces(observed, source, dict(observed[-1].trace.header.machine or {}))
         assert to_profile is not None
         head = "Written by `spdsim fit`: fit again rather than edit."
+        if to_fragment:
+            to_fragment.write_text(_fragment(calibration.acceptances, source, head), encoding="utf-8")
         to_profile.write_text(profile_text(calibration.profile, head), encoding="utf-8")
         if not quiet:
             print_calibration(calibration, None, Screen(), title=f"{profile_file}: fitted to {source}")
+
+
+def _fragment(fits: "Sequence[AcceptanceFit]", source: str, head: str) -> str:
+    from spdsim.acceptance_fit import fragment_text
+    from spdsim.acceptance_fit.document import table_text
+    from spdsim.errors import InputError
+
+    if not fits:
+        rule = "must be some of runs with drafts of a module's own (spdsim-exec generate --draft module:CHECKPOINT)"
+        raise InputError(f"--acceptance is given: verdicts of the traces were forced: {rule}")
+    return fragment_text(fits[0].chosen, source, head) if len(fits) == 1 else table_text(fits, source, head)
 
 
 def _fit_table(table: Path, breakdown: Path, profile_file: Path, source: str, *, quiet: bool) -> None:

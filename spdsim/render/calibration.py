@@ -12,7 +12,7 @@ from rich.text import Text
 from spdsim.calibration.fit import Calibration
 from spdsim.calibration.proof import Proof
 from spdsim.render.blocks import heading
-from spdsim.render.calibration_sheets import probe_sheet, profile_sheet, proof_sheet
+from spdsim.render.calibration_sheets import acceptance_sheet, probe_sheet, profile_sheet, proof_sheet
 from spdsim.render.comparison import GRADE_STYLES, grade_steps, print_comparison
 from spdsim.render.look import Look
 from spdsim.render.sheet import Sheet, terminal_section
@@ -62,6 +62,8 @@ def sheets(calibration: Calibration, proof: Proof | None, look: Look) -> Iterato
     if proof is not None:
         yield proof_sheet(proof.cells, look)
     yield profile_sheet(calibration.figures, calibration.curve, look)
+    if calibration.acceptances:
+        yield acceptance_sheet(calibration.acceptances, look)
     if calibration.probes is not None:
         yield probe_sheet(calibration.probes.probes, look)
 

@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 
+from spdsim.acceptance_fit import AcceptanceFit
+from spdsim.acceptance_fit.families import LABELS
 from spdsim.calibration.fit import Figure
 from spdsim.calibration.proof import Cell
 from spdsim.evidence import Probe
+from spdsim.render.acceptance import acceptance_sentence
 from spdsim.render.comparison_sheets import signed
 from spdsim.render.look import Look, significant
 from spdsim.render.sheet import Sheet
@@ -31,6 +34,22 @@ def profile_sheet(figures: Sequence[Figure], curve: Sequence[float], look: Look)
         for figure in figures
     )
     return Sheet("What tasks and messages take", heads, rows, num_left=2, note=_contention(curve))
+
+
+def acceptance_sheet(fits: Sequence[AcceptanceFit], look: Look) -> Sheet:
+    """Return the acceptance of a module's own drafts, by stages: its family, and whether that family fits."""
+    heads = ("n", "drafts", "accepted", "95 %", "family", "p-value")
+    rows = tuple(
+        (
+            str(fit.verdicts.num_stages), f"{fit.overall.count:,}", look.number(fit.overall.fraction),
+            "{:.3f} to {:.3f}".format(*fit.overall.interval), LABELS[fit.chosen.kind],
+            look.number(fit.goodness.p_value),
+        )
+        for fit in fits
+    )  # fmt: skip
+    fitted = (f"n = {fit.verdicts.num_stages}, {acceptance_sentence(fit.chosen)}" for fit in fits)
+    note = f"{'; '.join(fitted)}. p-value: whether that family could have given these verdicts"
+    return Sheet("Acceptance of the draft module's own drafts", heads, rows, num_left=0, note=note)
 
 
 def probe_sheet(probes: Sequence[Probe], look: Look) -> Sheet:
