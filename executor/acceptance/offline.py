@@ -64,6 +64,8 @@ class Offline:
         weights: Weights = RandomWeights(plan.model.seed) if directory is None else Checkpoint(directory)
         self._layouts = [(each.layout.num_stages, each.layout.verification_lag) for each in plans]
         self._cuts = [Cut(each.layers, anchors) for each in plans]
+        if saved is not None:
+            saved.check_target(plan.model.config)
         shape = _shape(plan, saved, architecture, self._cuts[0])
         with torch.inference_mode():
             self._teacher = Teacher(architecture, weights, anchors, max_rows, self._device, dtype)

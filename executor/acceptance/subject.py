@@ -108,9 +108,8 @@ def _of_saved(request: Request, asked: Asked, file: Path) -> tuple[int, list[Req
     trained, layers = config.num_stages, config.stage_layers
     stages = asked.stages or (trained,)
     if asked.text is None:
-        if strange := [each for each in stages if each != trained]:
-            rule = f"must be {trained}, or --offline, which looks at any number of stages"
-            raise InputError(f"--stages is {strange[0]}: {file} was trained for {trained} stages: {rule}")
+        # Whoever asks for another number of stages wants to know how the module does there.
+        request = replace(request, any_stages=True)
     else:
         request = _like_saved(request, config.num_layers, config.anchors, config.draft_token_ids)
     # Cut as it was trained where it was trained for as many.
@@ -128,7 +127,7 @@ def _checkpoint(asked: Asked) -> Path | None:
     if draft.kind == "module":
         return draft.checkpoint
     rule = "decrees which drafts are right" if draft.kind == "forced" else "drafts nothing"
-    raise InputError(f"--draft is {asked.request.draft}: {rule}: must be module or module:CHECKPOINT to be measured")
+    raise InputError(f"--draft is {asked.request.draft}: {rule}: must be module or CHECKPOINT to be measured")
 
 
 def _like_saved(

@@ -34,7 +34,7 @@ ModuleDraft = Annotated[
     str | None,
     typer.Option(
         "--draft", metavar="WHO", show_default=False, rich_help_panel="Drafts",
-        help="module (random weights) or module:CHECKPOINT; its own drafts are measured.  [default: module]",
+        help="module (random weights) or CHECKPOINT; its own drafts are measured.  [default: module]",
     ),
 ]  # fmt: skip
 Limit = Annotated[

@@ -138,4 +138,4 @@ def _remarks(subject: Subject, run: Run, measured: Measured) -> Iterator[tuple[s
     if run.plan.model.directory is None:
         yield "Note", "the model has random weights: what it writes means nothing"
     if subject.checkpoint is None:
-        yield "Note", "the draft module has random weights: hardly any draft is right (--draft module:CHECKPOINT)"
+        yield "Note", "the draft module has random weights: hardly any draft is right (--draft CHECKPOINT)"
