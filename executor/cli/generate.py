@@ -19,6 +19,7 @@ def generate(
     draft_layers: o.DraftLayers = None,
     anchors: o.Anchors = None,
     draft_vocab: o.DraftVocab = None,
+    draft_width: o.DraftWidth = None,
     prompt: o.Prompt = None,
     prompt_file: o.PromptFile = None,
     prompt_ids: o.PromptIds = None,
@@ -63,11 +64,12 @@ def generate(
         scenario=scenario, settings=tuple(settings or ()), model=model, random_weights=random_weights, dtype=dtype,
         stages=stages, layers=layers, lm_head=lm_head, verification_lag=verification_lag, control=control,
         messages=messages, draft=draft, draft_layers=draft_layers, anchors=anchors, draft_vocab=draft_vocab,
-        prompt=prompt, prompt_file=prompt_file, prompt_ids=prompt_ids, prompt_tokens=prompt_tokens,
-        max_new_tokens=max_new_tokens, end_tokens=tuple(end_tokens or ()), ignore_end_tokens=ignore_end_tokens,
-        sequences=sequences, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, device=device,
-        backend=backend, launch="eager" if eager else launch, threads=threads, timeout_s=timeout_s, emulate=emulate,
-        has_baseline=not no_baseline, is_recorded=trace_file is not None or perfetto_file is not None,
+        draft_width=draft_width, prompt=prompt, prompt_file=prompt_file, prompt_ids=prompt_ids,
+        prompt_tokens=prompt_tokens, max_new_tokens=max_new_tokens, end_tokens=tuple(end_tokens or ()),
+        ignore_end_tokens=ignore_end_tokens, sequences=sequences, temperature=temperature, top_k=top_k, top_p=top_p,
+        seed=seed, device=device, backend=backend, launch="eager" if eager else launch, threads=threads,
+        timeout_s=timeout_s, emulate=emulate, has_baseline=not no_baseline,
+        is_recorded=trace_file is not None or perfetto_file is not None,
     )  # fmt: skip
     files = Files(json_file, trace_file, perfetto_file)
     generate_and_report(request, this_place(), files, is_quiet=quiet, port=port)

@@ -6,12 +6,14 @@ Loads torch, which a run that computes needs anyway; weights are not read.
 from collections.abc import Iterator
 from pathlib import Path
 
+from executor.planning.hardware import Hardware
 from executor.planning.scenario import Setting
 from executor.planning.target import Target
 from spdsim.errors import InputError
 from spdsim.scenario.model import Scenario
 from spdsim.scenario.placement import anchors, layers_of_stages
 from spdsim.scenario.target_files import CONFIG
+from spdsim.schedules.spd import Layout
 
 
 def check_computable(target: Target, scenario: Scenario, checkpoint: Path | None) -> None:
@@ -33,6 +35,19 @@ def check_computable(target: Target, scenario: Scenario, checkpoint: Path | None
         layer = draft_layer(like.dense if isinstance(like, HybridShape) else like)
         cut = Cut(layers_of_stages(scenario), anchors(scenario))
         read(checkpoint).shape_for(cut, layer, architecture.vocab_size)
+
+
+def check_tree(target: Target, layout: Layout, hardware: Hardware) -> None:
+    """Raise InputError, one line, unless a tree of drafts can be run so."""
+    from executor.model.architecture import read_architecture
+    from executor.model.stage import check_branches
+
+    is_width = f"draft.width is {layout.width}"
+    if hardware.launch != "eager":
+        raise InputError(f"{is_width}: must be 1 with launch {hardware.launch}: trees are run eagerly yet: use --eager")
+    if hardware.backend == "nccl":
+        raise InputError(f"{is_width}: must be 1 with --backend nccl: trees are run in one process on GPUs yet")
+    check_branches(read_architecture(target.config or {}), layout.width)
 
 
 def saved_settings(checkpoint: Path) -> Iterator[Setting]:
