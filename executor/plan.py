@@ -83,8 +83,11 @@ class Plan:
 
     @property
     def uses_rejection(self) -> bool:
-        """Whether verification needs the draft's distribution: with sampling and the module's own proposals."""
-        return self.has_module_drafts and not self.sampling.is_greedy
+        """Whether verification needs the draft's distribution: with sampling and a chain of the module's own proposals.
+
+        A tree's proposals are not drawn: the target draws its own token, which is one of them or not.
+        """
+        return self.has_module_drafts and not self.sampling.is_greedy and self.layout.width == 1
 
     @property
     def rule(self) -> Rule:

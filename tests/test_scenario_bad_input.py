@@ -32,7 +32,7 @@ workload:
 seed: 0
 """
 
-KINDS = "bernoulli, by_fill_depth, by_stages, by_draft_layers, markov, beta, replay"
+KINDS = "bernoulli, by_fill_depth, by_stages, by_draft_layers, by_width, markov, beta, replay"
 
 # What is written in the place of what, and the line that it gives.
 CHANGES = {

@@ -99,6 +99,13 @@ DraftVocab = Annotated[
     int | None,
     _option(_DRAFTS, "--draft-vocab", "Token ids that can be drafted, the first N.  [default: all]", "N"),
 ]
+DraftWidth = Annotated[
+    int | None,
+    _option(
+        _DRAFTS, "--draft-width",
+        "Drafts for one position: with more than 1 they are a tree, of which one branch is kept.  [default: 1]", "W",
+    ),
+]  # fmt: skip
 
 Prompt = Annotated[str | None, _option(_TEXT, "--prompt", "Text to continue.  [default: Once upon a time]", "TEXT")]
 PromptFile = Annotated[Path | None, _option(_TEXT, "--prompt-file", "File with the text to continue.", "FILE")]

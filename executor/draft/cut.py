@@ -67,11 +67,15 @@ class Cut:
         in_stages = range(num_rows - 2, -1, -1)
         return (self.deepest_type, *(self.types[depth] for depth in in_stages))
 
-    def row_blocks(self, num_rows: int) -> tuple[Block, ...]:
-        """Return the types of a draft's rows, each once, with its rows: those of one type lie together."""
+    def row_blocks(self, num_rows: int, width: int = 1) -> tuple[Block, ...]:
+        """Return the types of a draft's rows, each once, with its rows: those of one type lie together.
+
+        width: nodes of a level in a tree of drafts, so many rows for each but the two oldest, which are verified.
+        """
+        sizes = (1, 1, *(width,) * (num_rows - 2))
         blocks, start = [], 0
-        for kind, rows in groupby(self.row_types(num_rows)):
-            stop = start + sum(1 for _ in rows)
+        for kind, rows in groupby(zip(self.row_types(num_rows), sizes, strict=True), key=lambda row: row[0]):
+            stop = start + sum(size for _, size in rows)
             blocks.append((kind, slice(start, stop)))
             start = stop
         return tuple(blocks)

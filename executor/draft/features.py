@@ -31,6 +31,12 @@ class FeatureRing:
         row_F = self._rows[position % self._num_rows]
         row_F[start : start + features_AH.numel()].copy_(features_AH.reshape(-1))
 
+    def put_rows(self, first_row: int, first_anchor: int, features_TAH: Tensor) -> None:
+        """Put anchors `first_anchor` and following of several rows of the ring, which a tree has for one position."""
+        features_TF = features_TAH.flatten(1)
+        start = first_anchor * self._hidden_size
+        self._features_SF[first_row : first_row + len(features_TF), start : start + features_TF.shape[1]] = features_TF
+
     def gather(self, positions_R: Tensor) -> Tensor:
         """Return (R, F) of absolute positions (int64, on the device)."""
         return self._features_SF.index_select(0, positions_R % self._num_rows)

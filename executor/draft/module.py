@@ -77,6 +77,10 @@ class DraftModule(nn.Module):
         """Return the logits (V,), float32, of what follows the one row given."""
         return F.linear(self.normalize(hidden_1H), self.head)[0].float()
 
+    def logits_of(self, hidden_RH: Tensor) -> Tensor:
+        """Return the logits (R, V), float32, of what follows each of some rows."""
+        return F.linear(self.normalize(hidden_RH), self.head).float()
+
     def _project(self, features_RF: Tensor, blocks: Sequence[Block]) -> Tensor:
         # Types differ in their weights, so one product for each reads every weight once, whatever the number of rows.
         projected = []

@@ -70,6 +70,8 @@ def _windowed(rows: Rows, window: int) -> tuple[int, Tensor | None]:
     """The first row that is read, and the mask, with a sliding window."""
     if rows.num_visible <= window:
         return 0, rows.mask_TS
+    if rows.age_S is not None and rows.mask_TS is not None:
+        return 0, rows.mask_TS & (rows.age_S < window)
     if rows.count == 1 and rows.mask_TS is None:
         return rows.num_visible - window, None
     row_S = torch.arange(rows.num_visible, device=rows.positions_T.device)

@@ -21,6 +21,8 @@ class Rows:
     num_visible: attention reads the cached rows 0 to num_visible - 1.
     mask_TS: bool (T, num_visible), True where a token sees a row, which is where row <= position. None where the
     shape says it: one token that sees every row, or as many tokens as rows (causal from the first row).
+    age_S: where rows are not positions, as in a tree of drafts, how many positions each is before the tokens, which
+    then are nodes at one position; positions_T are the rows that they write, and cos_TD, sin_TD (1, D) serve all.
     """
 
     positions_T: Tensor
@@ -28,6 +30,7 @@ class Rows:
     sin_TD: Tensor
     num_visible: int
     mask_TS: Tensor | None
+    age_S: Tensor | None = None
 
     @property
     def count(self) -> int:

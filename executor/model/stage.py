@@ -11,14 +11,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from executor.model import packed
 from executor.model.architecture import Architecture
 from executor.model.delta import StateRing
+from executor.model.dense import DenseLayer
 from executor.model.head import Embedding
+from executor.model.hybrid import HybridShape
 from executor.model.layers import make_layer, new_memory
 from executor.model.rows import Rows, RowTable
 from executor.model.steps import Launch, buckets, make_step
+from executor.model.tree import LevelMemory
 from executor.model.weights import Weights, load
 from spdsim.errors import InputError, RunError
+
+_Layer = tuple[Callable[[Tensor, Rows, Any], Tensor], Any, bool]
+"""What runs a layer, what it remembers (each kind its own), and whether it is an anchor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +42,11 @@ class StageModel:
     anchors: the hidden states to put out: k is the output of decoder layer k - 1, before the final norm.
     max_rows: the longest sequence, with what is in flight. num_states: of how many positions recurrent states are
     kept, where there are any: a token may be run num_states - 1 positions before the newest one's successor.
-    launch: how the operations of a step are issued; the prefill's are issued one by one.
+    launch: how the operations of a step are issued; the prefill's and those of a tree are issued one by one.
+    width, levels: of a tree of drafts, the nodes of a level and the levels that may be in flight; width 1: a chain.
 
-    Raises InputError where layers or anchors are not there, for CUDA graphs without CUDA, and as `weights` do.
+    Raises InputError where layers or anchors are not there, where recurrent states would have to branch, for CUDA
+    graphs without CUDA, and as `weights` do.
     """
 
     def __init__(
@@ -53,20 +62,34 @@ class StageModel:
         device: torch.device | str,
         dtype: torch.dtype,
         launch: Launch = "eager",
+        width: int = 1,
+        levels: int = 0,
     ) -> None:
         _check(architecture, first_layer, num_layers, anchors)
+        check_branches(architecture, width)
         hidden_1H = torch.zeros(1, architecture.hidden_size, dtype=dtype, device=device)
         self._any_input = torch.zeros(1, dtype=torch.int64, device=device) if has_embedding else hidden_1H
         self._table = RowTable(architecture.rotary, max_rows, dtype, device)
         self._step = make_step(launch, self._run, self._table, torch.device(device))
         self.embedding = Embedding(architecture, weights, device, dtype) if has_embedding else None
-        self._layers = []
-        for index in range(first_layer, first_layer + num_layers):
-            layer = make_layer(architecture.layers[index], dtype, device)
+        indices = range(first_layer, first_layer + num_layers)
+        layers = [make_layer(architecture.layers[index], dtype, device) for index in indices]
+        for index, layer in zip(indices, layers, strict=True):
             load(layer, weights, f"model.layers.{index}.")
-            # Annotated: kinds of layers differ in what they remember, and each gets its own.
-            run: Callable[[Tensor, Rows, Any], Tensor] = layer.forward
-            self._layers.append((run, new_memory(layer, max_rows, num_states), index + 1 in anchors))
+        runs, are_anchors = [layer.forward for layer in layers], [index + 1 in anchors for index in indices]
+        self._tree: LevelMemory | None = None
+        self._of_levels: list[_Layer] | None = None
+        if width == 1:
+            memories: list[Any] = [new_memory(layer, max_rows, num_states) for layer in layers]
+        else:
+            dense = [layer for layer in layers if isinstance(layer, DenseLayer)]
+            self._tree = LevelMemory(dense, self._table, levels, width, torch.device(device))
+            memories = self._tree.caches.positions
+            self._of_levels = list(zip(runs, self._tree.caches.whole, are_anchors, strict=True))
+            for layer in dense:
+                if launch == "eager" and packed.can_pack(layer.self_attn.qkv):
+                    layer.pack()
+        self._layers: list[_Layer] = list(zip(runs, memories, are_anchors, strict=True))
         self._rings = [memory for _, memory, _ in self._layers if isinstance(memory, StateRing)]
         self._num_states = num_states
         self.reset()
@@ -118,16 +141,41 @@ class StageModel:
             self._oldest = max(self._oldest, position + 2 - self._num_states)
         return output
 
-    def _run(self, inputs: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
+    @torch.inference_mode()
+    def forward_level(self, inputs: Tensor, position: int, parents_W: Tensor | None) -> StageOutput:
+        """Run the nodes of a level of a tree, each over the verified rows and its ancestors.
+
+        inputs: ids (W,), int64, on the first stage, else hidden_WH. parents_W: int64, nodes of the level before, which
+        was run last; None: node 0 is verified, and the tree begins with it.
+        """
+        tree = self._tree
+        assert tree is not None, "a stage of a chain has no levels"
+        rows = tree.begin(position) if parents_W is None else tree.grow(position, parents_W)
+        return StageOutput(*self._run(inputs, rows, self._of_levels))
+
+    @torch.inference_mode()
+    def keep(self, position: int, node: int) -> None:
+        """Take a node of the level at `position` as verified, which was run; levels are kept in their order."""
+        assert self._tree is not None, "a stage of a chain has no levels"
+        self._tree.keep(position, node)
+
+    def _run(self, inputs: Tensor, rows: Rows, layers: list[_Layer] | None = None) -> tuple[Tensor, Tensor]:
         hidden_TH = inputs if self.embedding is None else self.embedding(inputs)
         features = []
-        for run_layer, cache, is_anchor in self._layers:
+        for run_layer, cache, is_anchor in layers or self._layers:
             hidden_TH = run_layer(hidden_TH, rows, cache)
             if is_anchor:
                 features.append(hidden_TH)
         if features:
             return hidden_TH, torch.stack(features, dim=1)
         return hidden_TH, hidden_TH.new_empty(hidden_TH.shape[0], 0, hidden_TH.shape[1])
+
+
+def check_branches(architecture: Architecture, width: int) -> None:
+    """Raise InputError where a tree of drafts of such levels would have recurrent states branch."""
+    if width > 1 and any(isinstance(layer, HybridShape) for layer in architecture.layers):
+        rule = "must be 1 with gated delta layers (Qwen3.5): recurrent states cannot branch yet"
+        raise InputError(f"draft.width is {width}: {rule}")
 
 
 def _check(architecture: Architecture, first_layer: int, num_layers: int, anchors: tuple[int, ...]) -> None:

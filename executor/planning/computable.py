@@ -5,11 +5,13 @@ Loads torch, which a run that computes needs anyway; weights are not read.
 
 from pathlib import Path
 
+from executor.planning.hardware import Hardware
 from executor.planning.target import Target
 from spdsim.errors import InputError
 from spdsim.scenario.model import Scenario
 from spdsim.scenario.placement import anchors, layers_of_stages
 from spdsim.scenario.target_files import CONFIG
+from spdsim.schedules.spd import Layout
 
 
 def check_computable(target: Target, scenario: Scenario, checkpoint: Path | None, *, any_cut: bool = False) -> None:
@@ -36,3 +38,16 @@ def check_computable(target: Target, scenario: Scenario, checkpoint: Path | None
         saved = read(checkpoint)
         saved.shape_for(cut, layer, architecture.vocab_size, any_cut=any_cut)
         saved.check_target(target.config or {})
+
+
+def check_tree(target: Target, layout: Layout, hardware: Hardware) -> None:
+    """Raise InputError, one line, unless a tree of drafts can be run so."""
+    from executor.model.architecture import read_architecture
+    from executor.model.stage import check_branches
+
+    is_width = f"draft.width is {layout.width}"
+    if hardware.launch != "eager":
+        raise InputError(f"{is_width}: must be 1 with launch {hardware.launch}: trees are run eagerly yet: use --eager")
+    if hardware.backend == "nccl":
+        raise InputError(f"{is_width}: must be 1 with --backend nccl: trees are run in one process on GPUs yet")
+    check_branches(read_architecture(target.config or {}), layout.width)

@@ -30,6 +30,7 @@ def settings_of(request: Request) -> Iterator[Setting]:
         ("--draft-layers", "draft.layers", request.draft_layers),
         ("--anchors", "draft.anchors", anchors[0] if anchors is not None and is_count else anchors),
         ("--draft-vocab", "draft.draft_vocab_size", request.draft_vocab),
+        ("--draft-width", "draft.width", request.draft_width),
         ("--max-new-tokens", "workload.new_tokens", request.max_new_tokens),
         ("--sequences", "workload.sequences", request.sequences),
         ("--seed", "seed", request.seed),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from executor.draft.forced import Draft
 from executor.plan import DraftPlan, Job, ModelPlan, Plan
 from executor.planning.asked import all_settings, draft_of, prompts_asked, target_of, tokenizer_of
-from executor.planning.computable import check_computable
+from executor.planning.computable import check_computable, check_tree
 from executor.planning.config import config_of
 from executor.planning.devices import as_it_is_emulated, as_it_runs, local_devices
 from executor.planning.hardware import Hardware, emulated_hardware, hardware_of
@@ -78,6 +78,8 @@ def plan_run(request: Request, place: Place) -> Run:
         check_computable(target, written, checkpoint, any_cut=request.any_stages)
         launch = None if request.scenario is None else written.runtime.launch
         hardware = hardware_of(request, place, layout, target.config, launch)
+        if layout.width > 1 and draft.kind != "none":
+            check_tree(target, layout, hardware)
         scenario = as_it_runs(written, layout, hardware, place, is_file=request.scenario is not None)
     jobs = tuple(jobs_of(request, scenario, layout, target, draft, prompts))
     plan = _plan(request, scenario, layout, target, draft, hardware, jobs)

@@ -36,6 +36,7 @@ class Request:
     draft_layers: int | None = None
     anchors: str | None = None
     draft_vocab: int | None = None
+    draft_width: int | None = None
     prompt: str | None = None
     prompt_file: Path | None = None
     prompt_ids: str | None = None

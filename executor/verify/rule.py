@@ -68,6 +68,18 @@ def match_verdict(token_1: Tensor, draft_token_1: Tensor | None) -> Tensor:
     return torch.cat((accepted_1, token_1))
 
 
+def level_verdict(token_1: Tensor, level_2W: Tensor, parent: int) -> Tensor:
+    """Return the verdict_3 (accepted, token, node) on a level of a tree, where the target's own choice is `token_1`.
+
+    level_2W: tokens and parents of its nodes. parent: the right node of the level before, of which the right one is a
+    child. A deterministic proposal x is thus accepted with probability p(x), so that what is emitted has the law p
+    whatever is proposed.
+    """
+    is_right_W = (level_2W[0] == token_1) & (level_2W[1] == parent)
+    node_1 = is_right_W.long().argmax(dim=-1, keepdim=True)
+    return torch.cat((is_right_W.any(dim=-1, keepdim=True).long(), token_1, node_1))
+
+
 def verify_rejection(
     logits_V: Tensor,
     draft_token_1: Tensor,

@@ -14,11 +14,13 @@ from executor.draft.drafter import Drafter
 from executor.draft.module import DraftModule
 from executor.draft.runner import Runner
 from executor.draft.shape import DraftShape, draft_layer
+from executor.draft.tree_drafter import TreeDrafter
 from executor.model.architecture import Architecture, read_architecture
 from executor.model.head import Embedding, Head, final_norm
 from executor.model.hybrid import HybridShape
 from executor.model.rows import RowTable
 from executor.model.stage import StageModel
+from executor.model.tree import num_levels
 from executor.model.weights import Checkpoint, RandomWeights, Weights, load
 from executor.plan import Plan
 from executor.verify.shards import shard_rows
@@ -26,7 +28,9 @@ from executor.worker.channels import DTYPES, channel_of
 from executor.worker.draft_role import DraftRole
 from executor.worker.emulated import EmulatedDrafter, EmulatedJudge, EmulatedStage
 from executor.worker.judge import ShardedHead, WholeHead
+from executor.worker.parts import LevelStage
 from executor.worker.stage_role import StageRole
+from executor.worker.tree_roles import LastOfTreeRole, LevelStageRole, TreeDraftRole
 from executor.worker.worker import Worker
 
 CatchUp = Callable[[], None]
@@ -72,16 +76,18 @@ class _Builder:
 
     def _stage(self) -> StageRole:
         plan, number = self._plan, self._plan.layout.stage_of(self._index)
+        width = plan.layout.rows_of_stage(number)
         anchors = tuple(self._cut.anchors[anchor] for anchor in self._cut.anchors_of_stage(number))
         model = StageModel(
             self._target, self._weights, sum(plan.layers[:number]), plan.layers[number], anchors, number == 0,
             plan.max_context, plan.layout.capacity + 2, self._device, self._dtype, plan.launch,
+            width, num_levels(plan.layout.capacity),
         )  # fmt: skip
         if plan.launch == "cuda_graph":
             model.prepare()
         if model.embedding is not None:
             self._table_VH = model.embedding.table_VH
-        return StageRole(model, is_first=number == 0, device=self._device)
+        return _stage_role(plan, number, model, self._device)
 
     def _drafts(self) -> DraftRole:
         plan, target = self._plan, self._target
@@ -97,6 +103,9 @@ class _Builder:
             # What is compiled or captured chooses its products itself.
             module.pack()
         table = RowTable(target.rotary, plan.max_context, self._dtype, self._device)
+        if plan.layout.width > 1:
+            levels = TreeDrafter(module, table, embedding, plan.layout.width)
+            return TreeDraftRole(plan, levels, self._draft_token_ids(), self._device)
         runner = Runner(module, table, plan.layout.verification_lag, plan.launch)
         drafter = Drafter(runner, embedding)
         if plan.launch == "cuda_graph":
@@ -127,16 +136,26 @@ class _Builder:
 
     def _judge(self) -> WholeHead | ShardedHead:
         plan, vocab_size = self._plan, self._target.vocab_size
-        ids = self._draft_token_ids()
+        ids, is_tree = self._draft_token_ids(), plan.layout.width > 1
         if plan.layout.lm_head == "sharded" and plan.layout.num_stages > 1:
             num_shards = plan.layout.num_workers
             first, last = shard_rows(vocab_size, num_shards, self._index)
             head = self._head(first, last - first)
-            return ShardedHead(head, first, num_shards, plan.sampling, plan.rule, plan.seed, ids)
-        return WholeHead(self._head(0, vocab_size), plan.sampling, plan.rule, plan.seed, ids)
+            return ShardedHead(head, first, num_shards, plan.sampling, plan.rule, plan.seed, ids, is_tree=is_tree)
+        return WholeHead(self._head(0, vocab_size), plan.sampling, plan.rule, plan.seed, ids, is_tree=is_tree)
 
     def _head(self, first_row: int, num_rows: int) -> Head:
         return Head(self._target, self._weights, first_row, num_rows, self._device, self._dtype, self._table_VH)
+
+
+def _stage_role(plan: Plan, number: int, part: LevelStage, device: torch.device) -> StageRole:
+    """The role of a stage: of all of a level, of the right node of one, or of a chain."""
+    layout, is_first = plan.layout, number == 0
+    if layout.width == 1:
+        return StageRole(part, is_first=is_first, device=device)
+    if number == layout.num_stages - 1:
+        return LastOfTreeRole(part, is_first=is_first, device=device)
+    return LevelStageRole(part, layout.width, is_first=is_first, device=device)
 
 
 def _emulated(plan: Plan, index: int, device: torch.device, catch_up: CatchUp) -> Worker:
@@ -145,10 +164,12 @@ def _emulated(plan: Plan, index: int, device: torch.device, catch_up: CatchUp) -
     if layout.role(index) == "stage":
         number = layout.stage_of(index)
         anchors = len(Cut(plan.layers, plan.draft.anchors).anchors_of_stage(number))
-        part = EmulatedStage(model.hidden_size, anchors, DTYPES[plan.dtype])
-        stage = StageRole(part, is_first=number == 0, device=device)
+        part = EmulatedStage(model.hidden_size, anchors, DTYPES[plan.dtype], layout.rows_of_stage(number))
+        stage = _stage_role(plan, number, part, device)
     if layout.role(index) == "draft":
-        drafts = DraftRole(plan, EmulatedDrafter(), None, device)
+        is_tree = layout.width > 1
+        make = TreeDraftRole if is_tree else DraftRole
+        drafts = make(plan, EmulatedDrafter(), None, device)
     if has_lm_head(plan, index):
         fields = channel_of(plan, "partial", index, 0).fields if layout.lm_head == "sharded" else ()
         zeros = tuple(torch.zeros(field.shape, dtype=field.dtype) for field in fields)

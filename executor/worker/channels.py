@@ -11,20 +11,33 @@ from executor.transport.edges import HOST_PAYLOADS
 from executor.transport.message import Channel, Field
 from executor.verify.shards import partial_fields, shard_rows
 from spdsim.schedules.ops import Payload
+from spdsim.schedules.spd import Layout
 
 DTYPES: dict[DType, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 _ACCEPTED_AND_TOKEN = Field("verdict", torch.int64, (2,))
+_ACCEPTED_TOKEN_AND_NODE = Field("verdict", torch.int64, (3,))
 _TOKEN = Field("token", torch.int64, (1,))
 _NOTHING = Field("nothing", torch.uint8, (1,))
 
 
-def channel_of(plan: Plan, payload: Payload, source: int, to: int, prompt_tokens: int | None = None) -> Channel:
-    """Return the channel of one edge; with `prompt_tokens`, that of the prefill, where it is another."""
+def channel_of(
+    plan: Plan, payload: Payload, source: int, to: int, prompt_tokens: int | None = None, *, is_plain: bool = False
+) -> Channel:
+    """Return the channel of one edge; with `prompt_tokens`, that of the prefill, where it is another.
+
+    is_plain: in plain decoding, which has no tree.
+    """
+    layout = plan.layout
+    is_tree = layout.width > 1 and not is_plain
     is_host = payload in HOST_PAYLOADS
     is_prefill = prompt_tokens is not None and payload in ("hidden", "features")
     tokens = prompt_tokens if prompt_tokens is not None and is_prefill else 1
+    if is_tree and not is_prefill and payload in ("hidden", "features"):
+        tokens = layout.rows_of_stage(layout.stage_of(source))
     fields = _fields(plan, payload, source, to, tokens)
+    if is_tree and not is_prefill:
+        fields = _of_tree(layout, fields, payload, source, to)
     return Channel(payload, source, to, fields or (_NOTHING,), is_host, is_prefill)
 
 
@@ -47,6 +60,26 @@ def _fields(plan: Plan, payload: Payload, source: int, to: int, tokens: int) -> 
             first, last = shard_rows(plan.scenario.model.vocab_size, plan.layout.num_workers, source)
             fields = partial_fields(plan.sampling, plan.rule, last - first)
             return tuple(Field(*field) for field in fields)
+
+
+def _of_tree(
+    layout: Layout, fields: tuple[Field, ...], payload: Payload, source: int, to: int
+) -> tuple[Field, ...]:  # fmt: skip
+    """The fields of a message where drafts are levels of a tree.
+
+    A verdict says which node is right, and a level says whose child each node is: to who drafts it with its tokens, to
+    the stages behind with its hidden states. The last stage runs the right node only.
+    """
+    level = Field("level", torch.int64, (2, layout.width))
+    match payload:
+        case "draft":
+            return (level,)
+        case "verdict":
+            return (_ACCEPTED_TOKEN_AND_NODE, *((level,) if len(fields) > 1 else ()))
+        case "hidden" if source < layout.num_stages and to < layout.num_stages:
+            return (*fields, Field("parents", torch.int64, (layout.width,)))
+        case _:
+            return fields
 
 
 def _hidden(plan: Plan, tokens: int) -> Field:

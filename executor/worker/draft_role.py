@@ -63,6 +63,13 @@ class DraftRole:
         self._token_1.fill_(token)
         self._drafter.put_token(self._prompt_tokens + position, self._token_1)
 
+    def grow(self) -> tuple[int, Tensor] | None:
+        """Choose the level of a tree that is to be sent; a chain has none."""
+        return None
+
+    def keep_node(self, position: int, node: int) -> None:
+        """Take a node of a tree as the right one at `position`: a chain has no other."""
+
     def fill_draft(self, position: int, views: Views) -> None:
         """Send the proposal, and its distribution where the format has it."""
         views[0].copy_(self.token_1)

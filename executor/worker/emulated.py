@@ -22,11 +22,11 @@ def invented_token(seed: int, sequence: int, position: int, vocab_size: int) -> 
 
 
 class EmulatedStage:
-    """Puts out zeros of the right shape."""
+    """Puts out zeros of the right shape. width: nodes of a level, where there is a tree."""
 
-    def __init__(self, hidden_size: int, num_anchors: int, dtype: torch.dtype) -> None:
+    def __init__(self, hidden_size: int, num_anchors: int, dtype: torch.dtype, width: int = 1) -> None:
         self._hidden_size, self._num_anchors, self._dtype = hidden_size, num_anchors, dtype
-        self._output = self._zeros(1)
+        self._output, self._of_level = self._zeros(1), self._zeros(width)
 
     def reset(self) -> None:
         """Nothing is kept of a sequence."""
@@ -38,6 +38,13 @@ class EmulatedStage:
     def forward(self, inputs: Tensor, position: int) -> StageOutput:
         """Put out zeros for a token."""
         return self._output
+
+    def forward_level(self, inputs: Tensor, position: int, parents_W: Tensor | None) -> StageOutput:
+        """Put out zeros for a level."""
+        return self._of_level
+
+    def keep(self, position: int, node: int) -> None:
+        """Nothing is kept."""
 
     def _zeros(self, tokens: int) -> StageOutput:
         hidden_TH = torch.zeros(tokens, self._hidden_size, dtype=self._dtype)
@@ -54,6 +61,12 @@ class EmulatedDrafter:
         """Nothing is kept of a sequence."""
 
     def put_token(self, position: int, token_1: Tensor) -> None:
+        """Nothing is kept."""
+
+    def grow(self, position: int, tokens_W: Tensor, parents_W: Tensor) -> None:
+        """Nothing is kept."""
+
+    def keep(self, position: int, node: int) -> None:
         """Nothing is kept."""
 
     def put_features(self, stage: int, position: int, features_AH: Tensor) -> None:
@@ -88,8 +101,11 @@ class EmulatedJudge:
         """Nothing is computed of it."""
 
     def keep_draft(self, position: int, token_1: Tensor, law: Tensor | None) -> None:
-        """Take a draft."""
-        self._drafts[position] = int(token_1)
+        """Take a draft, or a level of a tree: forced, it is of one chain, that of its first nodes."""
+        self._drafts[position] = int(token_1.view(-1)[0])
+
+    def keep_node(self, node: int) -> None:
+        """Nothing is kept."""
 
     def verify(self, position: int) -> None:
         """Nothing is computed."""

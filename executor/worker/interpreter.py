@@ -151,12 +151,12 @@ class Interpreter:
                 site = self.spans.site_of(op, None)
                 return (_COMPUTE, offset, self._worker.act(op), None, site, is_undecided, task)
             case Send(payload, _, to):
-                channel = channel_of(self._plan, payload, index, to, prompt_tokens)
+                channel = channel_of(self._plan, payload, index, to, prompt_tokens, is_plain=method == "plain")
                 box = self._box(channel, self._transport.outbox)
                 site = self.spans.site_of(op, channel.payload_bytes)
                 return (_SEND, offset, self._worker.fill(op), box, site, False, to)
             case Recv(payload, _, source):
-                channel = channel_of(self._plan, payload, source, index, prompt_tokens)
+                channel = channel_of(self._plan, payload, source, index, prompt_tokens, is_plain=method == "plain")
                 box = self._box(channel, self._transport.inbox)
                 site = self.spans.site_of(op, channel.payload_bytes)
                 act = self._worker.keep(op, is_prefill=state.cycle < 0)

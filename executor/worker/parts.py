@@ -24,6 +24,16 @@ class Stage(Protocol):
         """Run the token at absolute `position`: its id (1,) in the first stage, else its hidden state (1, H)."""
 
 
+class LevelStage(Stage, Protocol):
+    """A stage that runs levels of a tree of drafts, too."""
+
+    def forward_level(self, inputs: Tensor, position: int, parents_W: Tensor | None) -> StageOutput:
+        """Run the nodes of a level; without parents node 0 is verified, and the tree begins with it."""
+
+    def keep(self, position: int, node: int) -> None:
+        """Take a node of the level at absolute `position` as verified."""
+
+
 class Drafter(Protocol):
     """The draft module and what it knows of the tokens."""
 
@@ -33,7 +43,7 @@ class Drafter(Protocol):
     def put_token(self, position: int, token_1: Tensor) -> None:
         """Say which token is at absolute `position`."""
 
-    def put_features(self, stage: int, position: int, features_AH: Tensor) -> None:
+    def put_features(self, stage: int, position: int, features: Tensor, /) -> None:
         """Take what `stage` put out for the token at absolute `position`."""
 
     def put_prompt_features(self, stage: int, features_TAH: Tensor) -> None:
@@ -44,3 +54,16 @@ class Drafter(Protocol):
 
     def draft(self, newest: int, num_in_flight: int) -> Tensor:
         """Return the logits (draft vocabulary) of the token after the one at absolute position `newest`."""
+
+
+class LevelDrafter(Drafter, Protocol):
+    """The draft module with a tree of drafts, which begins anew with every token that is put.
+
+    Features are those of all nodes at a position, and so are the logits of a draft, a row for each.
+    """
+
+    def grow(self, position: int, tokens_W: Tensor, parents_W: Tensor) -> None:
+        """Add a level at absolute `position`."""
+
+    def keep(self, position: int, node: int) -> None:
+        """Take a node of the level at absolute `position` as verified."""

@@ -42,6 +42,9 @@ class StageRole:
             self._token_1.fill_(token)
             self._inputs[position] = self._token_1
 
+    def keep_node(self, position: int, node: int) -> None:
+        """Take a node of a tree as the right one at `position`: a chain has no other."""
+
     def fill_hidden(self, position: int, views: Views) -> None:
         """Send every token's hidden state on."""
         views[0].copy_(self.output.hidden_TH)

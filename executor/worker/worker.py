@@ -45,7 +45,9 @@ class Worker:
         self._is_last_stage = layout.role(index) == "stage" and layout.stage_of(index) == layout.num_stages - 1
         self._is_speculative = False
         self._verdict: Verdict | None = None
-        self._verdict_2 = torch.zeros(2, dtype=torch.int64)
+        self._is_tree = layout.width > 1
+        # A tree's verdict names the node that is right, too.
+        self._verdict_2 = torch.zeros(2 + self._is_tree, dtype=torch.int64)
         # Written as plain memory: to make a tensor of two numbers takes longer than all else that a verdict needs.
         self._verdict_memory = self._verdict_2.numpy()
         self._awaited: int | None = None
@@ -83,6 +85,8 @@ class Worker:
             self._catch_up()
             verdict = self._judge.verdict(self._awaited)
             self._verdict_memory[0], self._verdict_memory[1] = verdict.accepted, verdict.token
+            if self._is_tree:
+                self._verdict_memory[2] = verdict.node
             self._learn(self._awaited, verdict)
         return self._verdict
 
@@ -116,7 +120,7 @@ class Worker:
             case "features":
                 return self._stage_here.fill_features
             case "draft":
-                return self._drafts_here.fill_draft
+                return self._fill_draft if self._is_tree else self._drafts_here.fill_draft
             case "verdict":
                 return self._fill_verdict
             case "partial":
@@ -157,7 +161,8 @@ class Worker:
     def _draft(self, position: int) -> None:
         drafts = self._drafts_here
         drafts.draft(position, self._num_in_flight)
-        if self._judge is not None:
+        # A level of a tree is chosen when it is sent, which may be after the verdict.
+        if self._judge is not None and not self._is_tree:
             self._judge.keep_draft(position, drafts.token_1, drafts.law)
 
     def _commit_verified(self, position: int) -> None:
@@ -169,9 +174,16 @@ class Worker:
 
     def _fill_verdict(self, position: int, views: Views) -> None:
         self.settle()
-        views[0].copy_(self._verdict_2)
+        # In plain decoding a message has no room for a node.
+        views[0].copy_(self._verdict_2[: views[0].numel()] if self._is_tree else self._verdict_2)
         if len(views) > 1 and self._is_speculative and position > 0:
-            self._drafts_here.fill_draft(position, views[1:])
+            self._fill_draft(position, views[1:])
+
+    def _fill_draft(self, position: int, views: Views) -> None:
+        drafts = self._drafts_here
+        if self._is_tree and (level := drafts.grow()) is not None and self._judge is not None:
+            self._judge.keep_draft(level[0], level[1], None)
+        drafts.fill_draft(position, views)
 
     def _fill_partial(self, position: int, views: Views) -> None:
         for view, found in zip(views, self._shards_here.partial(position), strict=True):
@@ -200,11 +212,11 @@ class Worker:
             self._judge.keep_draft(position, views[0], views[1] if len(views) > 1 else None)
 
     def _keep_verdict(self, position: int, views: Views) -> None:
-        accepted, token = views[0].tolist()
+        accepted, token, *node = views[0].tolist()
         if len(views) > 1 and self._is_speculative and position > 0:
             # With the verdict on the oldest draft comes the newest one.
             self._keep_draft(position + self._num_in_flight - 1, views[1:])
-        self._learn(position, Verdict(bool(accepted), token))
+        self._learn(position, Verdict(bool(accepted), token, *node))
 
     def _learn(self, position: int, verdict: Verdict) -> None:
         self._verdict = verdict
@@ -213,6 +225,14 @@ class Worker:
                 self._stage.enter(position, verdict.token)
             if self._drafts is not None and self._is_speculative:
                 self._drafts.enter(position, verdict.token)
+            if self._is_tree and self._judge is not None:
+                self._judge.keep_node(0)
+        elif self._is_tree:
+            for role in (self._stage, self._drafts):
+                if role is not None:
+                    role.keep_node(position, verdict.node)
+            if self._judge is not None:
+                self._judge.keep_node(verdict.node)
 
     # A schedule asks nobody for what he has not.
 

@@ -97,6 +97,9 @@ def observe(trace: Trace, name: str) -> Observed:
     layout = layout_of(scenario)
     if (layout.num_stages, layout.num_workers) != (trace.header.num_stages, len(trace.header.workers)):
         raise InputError(f"{name}: its scenario has {layout.num_stages} stages: must be those of its workers")
+    if layout.width > 1:
+        rule = "must be 1: what a row takes is read off traces of chains"
+        raise InputError(f"{name}: its scenario has draft.width {layout.width}: {rule}")
     devices = [worker.device for worker in place(scenario)]
     columns = _Columns(trace, devices)
     nodes = [scenario.devices.node_of(device) for device in devices]

@@ -114,6 +114,7 @@ def families(scenario: Scenario, kept: list[str]) -> Iterator[Design]:
     written, count = design_of(scenario), scenario.devices.count
     widths = _widths(scenario, kept)
     depths = _depths(scenario, kept)
+    lags = _lags(scenario, kept)
     if whole := has_whole_stages(scenario):
         kept.append("stages and layers as written: the profile's `forward` is of that cut; forward_per_layer tells all")
         kept.append("no plain method to compare with, for the same reason")
@@ -125,7 +126,7 @@ def families(scenario: Scenario, kept: list[str]) -> Iterator[Design]:
                 for stages in range(2, most + 1):
                     if whole and stages != written.stages:
                         continue
-                    for lag in _LAGS:
+                    for lag in lags:
                         yield from (Design(stages, width, lm_head, lag, placement, depth) for depth in depths)
 
 
@@ -187,6 +188,13 @@ def _widths(scenario: Scenario, kept: list[str]) -> tuple[int, ...]:
         kept.append("one device a stage: a profile has no times of tensor-parallel stages")
         return (1,)
     return tuple(sorted({*_WIDTHS, written}))
+
+
+def _lags(scenario: Scenario, kept: list[str]) -> tuple[int, ...]:
+    if scenario.draft.width == 1:
+        return _LAGS
+    kept.append(f"verification lag 0: draft.width is {scenario.draft.width}, and a tree's verdict cannot be late")
+    return (0,)
 
 
 def _depths(scenario: Scenario, kept: list[str]) -> tuple[int, ...]:

@@ -114,7 +114,9 @@ def one_pass(scenario: Scenario) -> Drafter:
 
 def _head(scenario: Scenario, layers: int, step_s: float | None) -> tuple[Duration, Duration, int]:
     """A head's step, its prefill and its bytes: projections of three features to one, its layers, its own LM head."""
-    draft = scenario.draft.model_copy(update={"layers": layers, "anchors": _FEATURES, "placement": "own_device"})
+    draft = scenario.draft.model_copy(
+        update={"layers": layers, "anchors": _FEATURES, "placement": "own_device", "width": 1}
+    )
     # Two stages, so that the schedule has a draft rank; what it takes does not depend on them.
     partition = scenario.partition.model_copy(
         update={"stages": 2, "layers": "even", "tensor_parallel": 1, "verification_lag": 0}

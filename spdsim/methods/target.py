@@ -203,7 +203,9 @@ def _recut(scenario: Scenario, partition: dict[str, object], num_stages: int, is
     devices = scenario.devices.model_copy(
         update={"workers": None, "count": num_devices, "per_node": _per_node(scenario, num_devices), "nodes": None}
     )
-    draft = Draft.model_validate(scenario.draft.model_dump() | {"placement": placement, "layers": 1, "anchors": 1})
+    draft = Draft.model_validate(
+        scenario.draft.model_dump() | {"placement": placement, "layers": 1, "anchors": 1, "width": 1}
+    )
     links, size = scenario.links, scenario.partition.tensor_parallel
     if size > 1 and written["tensor_parallel"] != size:
         # What was given of one group says nothing of another.

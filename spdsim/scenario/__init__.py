@@ -19,8 +19,9 @@ from spdsim.scenario.workload import draw_length
 
 
 def acceptance_of(scenario: Scenario) -> Acceptance:
-    """Return the scenario's acceptance model, at its number of stages and its draft module's depth."""
-    return acceptance_model(scenario.acceptance, scenario.partition.stages, scenario.draft.layers)
+    """Return the scenario's acceptance model, at its number of stages and its draft module's depth and width."""
+    draft = scenario.draft
+    return acceptance_model(scenario.acceptance, scenario.partition.stages, draft.layers, draft.width)
 
 
 def one_stage(scenario: Scenario) -> Scenario:

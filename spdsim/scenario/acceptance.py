@@ -14,6 +14,7 @@ Verdicts = Annotated[str, Field(pattern="^[AR]*$")]
 # Not strict: in JSON every key is text.
 Stages = Annotated[int, Field(ge=1)]
 DraftLayers = Annotated[int, Field(ge=1)]
+Width = Annotated[int, Field(ge=1)]
 
 
 class _Acceptance(Part):
@@ -48,6 +49,15 @@ class ByDraftLayers(_Acceptance):
     kind: Literal["by_draft_layers"]
     p: Annotated[dict[DraftLayers, Probability], Field(min_length=1)] = Field(
         description="Probability by draft.layers; interpolated, held constant beyond its ends."
+    )
+
+
+class ByWidth(_Acceptance):
+    """The probability that a level holds the target's token depends on how many nodes it has: a table, as by stages."""
+
+    kind: Literal["by_width"]
+    p: Annotated[dict[Width, Probability], Field(min_length=1)] = Field(
+        description="Probability by draft.width; interpolated, held constant beyond its ends."
     )
 
 
@@ -86,6 +96,7 @@ Acceptance = Annotated[
     | Annotated[ByFillDepth, Tag("@by_fill_depth")]
     | Annotated[ByStages, Tag("@by_stages")]
     | Annotated[ByDraftLayers, Tag("@by_draft_layers")]
+    | Annotated[ByWidth, Tag("@by_width")]
     | Annotated[Markov, Tag("@markov")]
     | Annotated[Beta, Tag("@beta")]
     | Annotated[Replay, Tag("@replay")],
@@ -93,8 +104,11 @@ Acceptance = Annotated[
 ]
 
 
-def acceptance_model(written: Acceptance, num_stages: int, draft_layers: int) -> models.Acceptance:
-    """Return the acceptance model of a scenario with `num_stages` stages and a draft module of `draft_layers`."""
+def acceptance_model(written: Acceptance, num_stages: int, draft_layers: int, width: int = 1) -> models.Acceptance:
+    """Return the acceptance model of a scenario with `num_stages` stages and a draft module of `draft_layers`.
+
+    width: drafts for one position. With several a position is accepted if one of them is the target's token.
+    """
     match written:
         case Bernoulli(p=p):
             return models.Bernoulli(p)
@@ -104,6 +118,8 @@ def acceptance_model(written: Acceptance, num_stages: int, draft_layers: int) ->
             return models.Bernoulli(interpolate(table, num_stages))
         case ByDraftLayers(p=table):
             return models.Bernoulli(interpolate(table, draft_layers))
+        case ByWidth(p=table):
+            return models.Bernoulli(interpolate(table, width))
         case Markov(p=by_state, stay=stay):
             return models.Markov(by_state, stay)
         case Beta(p=p, concentration=concentration):

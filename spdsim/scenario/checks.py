@@ -58,6 +58,16 @@ def _draft(scenario: Scenario) -> Iterator[Problem]:
     if draft.draft_vocab_size is not None and draft.draft_vocab_size > model.vocab_size:
         rule = f"must be at most the model's vocab_size, {model.vocab_size}"
         yield Problem(("draft", "draft_vocab_size"), f"is {draft.draft_vocab_size}", rule)
+    if draft.width > 1 and scenario.partition.stages > 1:
+        yield from _tree(scenario)
+
+
+def _tree(scenario: Scenario) -> Iterator[Problem]:
+    at, state = ("draft", "width"), f"is {scenario.draft.width}"
+    if lag := scenario.partition.verification_lag:
+        yield Problem(at, state, f"must be 1 with partition.verification_lag {lag}: a tree's verdict cannot be late")
+    if (number := scenario.workload.concurrency) > 1:
+        yield Problem(at, state, f"must be 1 with workload.concurrency {number}: a tree is of one sequence at a time")
 
 
 def _rest(scenario: Scenario) -> Iterator[Problem]:

@@ -36,15 +36,17 @@ def all_reduce_s(
     return few_s + part * (many_s - few_s), Provenance(origin=table["origin"], source=table["source"])
 
 
-def all_reduce_of(scenario: Scenario) -> tuple[float, Provenance] | None:
-    """Return seconds of an all-reduce of one hidden state over a stage's group, and where they come from.
+def all_reduce_of(scenario: Scenario, rows: int = 1) -> tuple[float, Provenance] | None:
+    """Return seconds of an all-reduce of `rows` hidden states over a stage's group, and where they come from.
 
-    What the scenario says (`links.all_reduce_s`) comes first, then the table; None where neither knows.
+    What the scenario says (`links.all_reduce_s`) comes first, then the table, which goes on beyond its largest size
+    for several rows; None where neither knows.
     """
     if (given := scenario.links.all_reduce_s) is not None:
         return given, Provenance(origin="assumed", source="given in the scenario")
     devices, model = scenario.partition.tensor_parallel, scenario.model
-    return all_reduce_s(scenario.devices.gpu.name, devices, model.state_vector_bytes)
+    num_bytes = rows * model.state_vector_bytes
+    return all_reduce_s(scenario.devices.gpu.name, devices, num_bytes, is_extrapolated=rows > 1)
 
 
 def _table(gpu_name: str) -> dict[str, Any] | None:

@@ -24,8 +24,11 @@ def scenario_document(scenario: Scenario) -> dict[str, Any]:
     if isinstance(scenario.timing, Roofline):
         timing = resolve(scenario.timing, scenario.devices.gpu, scenario.runtime.launch)
         scenario = scenario.model_copy(update={"timing": timing})
-    # One sequence at a time is what every scenario meant before it could be told, and has the hash that it had then.
-    untold = {"workload": {"concurrency"}} if scenario.workload.concurrency == 1 else {}
+    # One sequence at a time and chains are what every scenario meant before others could be told, and have the hash
+    # that they had then.
+    untold: dict[str, Any] = {"workload": {"concurrency"}} if scenario.workload.concurrency == 1 else {}
+    if scenario.draft.width == 1:
+        untold["draft"] = {"width"}
     return scenario.model_dump(mode="json", exclude=_BASES | untold)
 
 

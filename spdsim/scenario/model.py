@@ -55,6 +55,12 @@ class Draft(Part):
         "evenly from 0 to layers - 1, or a list.",
     )
     draft_vocab_size: Count | None = Field(default=None, description="Token ids that it can draft; null: all.")
+    width: Count = Field(
+        default=1,
+        le=64,
+        description="Drafts for one position, the nodes of a level of a tree; 1: a chain. "
+        "More than 1 needs partition.verification_lag 0; without effect with 1 stage.",
+    )
 
 
 class Runtime(Part):

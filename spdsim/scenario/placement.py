@@ -49,7 +49,7 @@ def anchors_in_stages(scenario: Scenario) -> tuple[int, ...]:
 
 
 def layout_of(scenario: Scenario) -> Layout:
-    """Return the options of the schedule; with one stage the verification lag is 0."""
+    """Return the options of the schedule; with one stage the verification lag is 0, and there is no tree."""
     stages = scenario.partition.stages
     return Layout(
         num_stages=stages,
@@ -59,6 +59,7 @@ def layout_of(scenario: Scenario) -> Layout:
         control=scenario.runtime.control,
         sampled=scenario.runtime.sampling == "sampled",
         messages=scenario.runtime.messages,
+        width=scenario.draft.width if stages > 1 else 1,
     )
 
 

@@ -56,11 +56,13 @@ class Verdict:
     """What verification says of one position: the only control message.
 
     `token` is the token now at the verified position (the draft if accepted, else the target's own);
-    a simulator, which has no tokens, leaves it at -1.
+    a simulator, which has no tokens, leaves it at -1. `node`: in a tree of drafts, which node of the position is right;
+    0 in a chain, and where the token is the target's own.
     """
 
     accepted: bool
     token: int = -1
+    node: int = 0
 
 
 def op_name(op: Op) -> str:

@@ -44,6 +44,8 @@ class Layout:
     sampled: with sampling, every holder of an LM head shard needs the draft's distribution.
     messages: "per_edge" lets all that one worker sends another in a cycle travel as one message, so that the last
         hidden state carries the last stage's features where the draft rank gets both; "per_tensor" keeps them apart.
+    width: drafts for one position, the nodes of a level of a tree, which pass the stages together; 1 is a chain. It
+        changes neither the order of ops nor who sends what, only how many tokens each is about.
 
     Raises ScheduleError when a value is out of its range.
     """
@@ -55,6 +57,7 @@ class Layout:
     control: Control = "early"
     sampled: bool = False
     messages: Packing = "per_edge"
+    width: int = 1
 
     def __post_init__(self) -> None:
         if self.num_stages < 1:
@@ -63,6 +66,13 @@ class Layout:
             raise ScheduleError(f"verification_lag is {self.verification_lag}: must be at least 0")
         if self.num_stages == 1 and self.verification_lag:
             raise ScheduleError(f"verification_lag is {self.verification_lag}: must be 0 with one stage")
+        if self.width < 1:
+            raise ScheduleError(f"width is {self.width}: must be at least 1")
+        if self.width > 1 and self.num_stages == 1:
+            raise ScheduleError(f"width is {self.width}: must be 1 with one stage, where nothing is drafted")
+        if self.width > 1 and self.verification_lag:
+            rule = "must be 0 with a tree, whose last stage must know the branch that is right"
+            raise ScheduleError(f"verification_lag is {self.verification_lag}: {rule}")
 
     @property
     def num_workers(self) -> int:
@@ -116,6 +126,17 @@ class Layout:
     def stage_of(self, worker: int) -> int:
         """Return the stage (0-based) that `worker` runs; only for workers whose role is "stage"."""
         return worker - (self.num_stages > 1)
+
+    def rows_of_stage(self, stage: int) -> int:
+        """Return how many nodes `stage` runs at once: all of a level, but the last stage the right one only.
+
+        What reaches the last stage was verified in the cycle before, except where there is no tree.
+        """
+        return self.width if stage < self.num_stages - 1 else 1
+
+    def draft_rows(self, num_in_flight: int) -> int:
+        """Return the rows of a draft: a completed token, the oldest in flight, and the levels that are younger."""
+        return 2 + (min(num_in_flight, self.num_stages) - 1) * self.width
 
     def sends_features(self, stage: int) -> bool:
         """Whether `stage` sends features: where the draft module reads of it, and in lockstep, perhaps empty ones."""

@@ -24,6 +24,8 @@ _HEADER_BYTES = 16
 """Position and token id, 8 bytes each: the whole of a draft or a verdict, and the head of a hidden state."""
 _PARTIAL_BYTES = 12
 """A shard's maximum (4) and its token id (8)."""
+_INDEX_BYTES = 8
+"""A token id or a node of a tree."""
 _LOGIT_BYTES = 4
 """One probability of the draft's distribution."""
 
@@ -40,15 +42,34 @@ def message_bytes(scenario: Scenario, layout: Layout, edge: Edge) -> tuple[int, 
             carried = _num_anchors(scenario, layout, source) if _carries_features(layout, edge) else 0
             head_bytes = _HEADER_BYTES + state_bytes * carried
             prefill_head_bytes = _HEADER_BYTES + state_bytes * carried * prompt
-            return state_bytes + head_bytes, tokens * state_bytes + prefill_head_bytes
+            level_bytes = layout.rows_of_stage(layout.stage_of(source)) * state_bytes + _parents_bytes(layout, edge)
+            return level_bytes + head_bytes, tokens * state_bytes + prefill_head_bytes
         case "features":
             num_bytes = _num_anchors(scenario, layout, source) * state_bytes
-            return num_bytes, num_bytes * prompt
+            return layout.rows_of_stage(layout.stage_of(source)) * num_bytes, num_bytes * prompt
         case "partial":
             return _PARTIAL_BYTES, _PARTIAL_BYTES
         case "draft" | "verdict":
-            num_bytes = _HEADER_BYTES + _draft_law_bytes(scenario, layout, edge)
+            num_bytes = _HEADER_BYTES + _draft_law_bytes(scenario, layout, edge) + _tree_bytes(layout, edge)
             return num_bytes, num_bytes
+
+
+def _parents_bytes(layout: Layout, edge: Edge) -> int:
+    """Beside a level's hidden states, whose descendants they are; the last stage needs no more than the right one."""
+    is_tree = layout.width > 1 and edge[2] <= layout.num_stages - 1 and edge[1] < layout.num_stages
+    return layout.width * _INDEX_BYTES if is_tree else 0
+
+
+def _tree_bytes(layout: Layout, edge: Edge) -> int:
+    """What a tree adds to a draft (tokens beyond the first, and parents) and to a verdict (the node that is right)."""
+    if layout.width == 1:
+        return 0
+    payload, source, to = edge
+    level_bytes = 2 * layout.width * _INDEX_BYTES
+    if payload == "draft":
+        return level_bytes - _INDEX_BYTES
+    carries_level = source == 0 and to == layout.worker_of_stage(0)
+    return _INDEX_BYTES + (level_bytes if carries_level else 0)
 
 
 def _num_anchors(scenario: Scenario, layout: Layout, source: int) -> int:
@@ -67,7 +88,8 @@ def _draft_law_bytes(scenario: Scenario, layout: Layout, edge: Edge) -> int:
     In a full cycle the draft reaches stage 0 with the verdict, and so does the distribution.
     """
     payload, source, to = edge
-    if not layout.sampled or source != 0:
+    if not layout.sampled or source != 0 or layout.width > 1:
+        # The target draws its own token, which is a node of a tree or none.
         return 0
     vocab = scenario.draft.draft_vocab_size or scenario.model.vocab_size
     match layout.lm_head:

@@ -9,6 +9,7 @@ from spdsim.scenario.hardware import Gpu, LinkFigures, Provenance
 from spdsim.scenario.model import Scenario
 from spdsim.scenario.placement import group_size, layout_of, place, unit_indices
 from spdsim.scenario.profile import Profile
+from spdsim.scenario.rows import rows_provenance
 from spdsim.scenario.target import TargetModel
 from spdsim.scenario.target_files import source_and_changes
 from spdsim.scenario.times import ProfileTimes, Roofline, resolve
@@ -48,6 +49,9 @@ def origins_of(scenario: Scenario) -> Iterator[Origin]:
         if link is not None:
             keys = _link_keys(scenario, {cross for cross in crossings if cross[1] == (name == "inter_node")})
             yield from _figures(f"links.{name}", link, keys)
+    if layout_of(scenario).width > 1:
+        of_rows = rows_provenance()
+        yield Origin("several rows at once", of_rows.origin, of_rows.source)
     if (size := group_size(scenario)) > 1 and (known := all_reduce_of(scenario)) is not None:
         yield Origin(f"all-reduce over {size} ({scenario.devices.gpu.name})", known[1].origin, known[1].source)
 

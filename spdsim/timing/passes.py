@@ -6,8 +6,9 @@ has the whole hidden state afterwards. Source: Megatron-LM, arXiv:1909.08053; ti
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from spdsim.scenario.target import TargetModel
 from spdsim.scenario.times import Roofline
 from spdsim.shapes.layers import Layer
 from spdsim.timing.device import Rates
@@ -84,3 +85,25 @@ class Passes:
 def layer_ops(figures: Roofline, layer: Layer) -> float:
     """Return the operations of a layer, from a resolved roofline."""
     return float(getattr(figures, f"{layer.kind}_ops") + layer.is_moe * (figures.moe_ops or 0.0))
+
+
+def for_rows(model: TargetModel, layers: Sequence[Layer], rows: int) -> Sequence[Layer]:
+    """Return some layers of `model`, which read as many experts as the rows are expected to choose.
+
+    Of E experts of which a row uses a, `rows` rows use E x (1 - (1 - a / E)^rows).
+    """
+    count, used = model.num_experts, model.experts_per_token
+    if rows == 1 or not count or not used:
+        return layers
+    factor = count * (1.0 - (1.0 - used / count) ** rows) / used
+    return [_with_experts(layer, factor) for layer in layers]
+
+
+def _with_experts(layer: Layer, factor: float) -> Layer:
+    if not layer.is_moe:
+        return layer
+    read = zip(layer.matrix_names, layer.matrices_bytes, strict=True)
+    return replace(
+        layer,
+        matrices_bytes=tuple(num * (factor if name.startswith("experts'") else 1.0) for name, num in read),
+    )

@@ -14,7 +14,7 @@ from spdsim.scenario.model import Launch
 from spdsim.scenario.target import TargetModel
 from spdsim.scenario.times import Roofline, resolve
 from spdsim.shapes.layers import Layer
-from spdsim.timing.passes import Group, Passes
+from spdsim.timing.passes import Group, Passes, for_rows
 from spdsim.timing.roofline import issue_of, rates_of
 
 
@@ -81,7 +81,7 @@ def decode_times(
     figures = resolve(roofline or Roofline(), gpu, launch)
     rates = rates_of(gpu, figures)
     group = Group(num_devices, meeting_s if num_devices > 1 else 0.0)
-    passes, layers = Passes(rates, figures, group, rows, sequences), tuple(_for_rows(model, rows))
+    passes, layers = Passes(rates, figures, group, rows, sequences), tuple(for_rows(model, model.layers, rows))
     beside = figures.forward_ops or 0.0
     beside_s, cached = rates.kernels_s(beside, 0), sum(_cached_bytes(layers, context_tokens))
     cache_s = sequences * cached / rates.bytes_per_s / num_devices
@@ -123,25 +123,3 @@ def _ended_s(tasks: Iterable[tuple[Issue, float]]) -> float:
 
 def _cached_bytes(layers: Iterable[Layer], context_tokens: int) -> Iterable[float]:
     return (layer.cached_tokens(context_tokens) * layer.kv_bytes_per_token for layer in layers)
-
-
-def _for_rows(model: TargetModel, rows: int) -> Iterable[Layer]:
-    """The model's layers, which read as many experts as the rows are expected to choose.
-
-    Of E experts of which a row uses a, `rows` rows use E x (1 - (1 - a / E)^rows).
-    """
-    count, used = model.num_experts, model.experts_per_token
-    if rows == 1 or not count or not used:
-        return model.layers
-    factor = count * (1.0 - (1.0 - used / count) ** rows) / used
-    return [_with_experts(layer, factor) for layer in model.layers]
-
-
-def _with_experts(layer: Layer, factor: float) -> Layer:
-    if not layer.is_moe:
-        return layer
-    read = zip(layer.matrix_names, layer.matrices_bytes, strict=True)
-    return replace(
-        layer,
-        matrices_bytes=tuple(num * (factor if name.startswith("experts'") else 1.0) for name, num in read),
-    )

@@ -15,6 +15,7 @@ from spdsim.scenario.profile import Profile
 from spdsim.scenario.target import TargetModel
 from spdsim.schedules.ops import Task
 from spdsim.schedules.spd import Layout
+from spdsim.timing.tree import draft_of_levels, forward_of_level
 
 _NOTHING = Duration(Constant(0.0))
 
@@ -27,13 +28,15 @@ def profile_duration(scenario: Scenario, layout: Layout, profile: Profile, worke
         case "prefill":
             return _of_stage(scenario, layout.stage_of(worker), profile.prefill, profile.prefill_per_layer)
         case "forward":
-            layers = _of_stage(scenario, layout.stage_of(worker), profile.forward, profile.forward_per_layer)
-            return _together(layers, _plain(profile.forward_fixed))
+            stage = layout.stage_of(worker)
+            layers = _of_stage(scenario, stage, profile.forward, profile.forward_per_layer)
+            return forward_of_level(layout, stage, _together(layers, _plain(profile.forward_fixed)))
         case "draft":
             # Tokens that have left the stages are no rows of a draft: with a lag, a full pipeline has no more of them.
             whole = _together(*_draft(scenario, profile), _if_sampled(layout, profile.draft_sampling))
             by_depth = whole.by_fill_depth
-            return replace(whole, by_fill_depth=None if by_depth is None else by_depth[: layout.num_stages])
+            chain = replace(whole, by_fill_depth=None if by_depth is None else by_depth[: layout.num_stages])
+            return draft_of_levels(layout, chain)
         case "verify":
             return _verification(scenario, layout, profile)
         case "combine":

@@ -5,6 +5,7 @@ operations. Eager or compiled, it issues them one by one while the device works 
 longer of the two counts; a CUDA graph is launched at once and costs one launch.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from math import inf
@@ -21,7 +22,8 @@ from spdsim.schedules.ops import Task
 from spdsim.schedules.spd import Layout
 from spdsim.shapes.layers import Layer
 from spdsim.timing.device import Rates
-from spdsim.timing.passes import ALONE, Group, Passes, Work, layer_ops
+from spdsim.timing.passes import ALONE, Group, Passes, Work, for_rows, layer_ops
+from spdsim.timing.tree import draft_of_levels
 
 
 class RooflineTimes:
@@ -40,9 +42,10 @@ class RooflineTimes:
         is_stage = self._layout.role(worker) == "stage"
         match task:
             case "forward":
-                return self._forward(self._stage_layers[self._layout.stage_of(worker)])
+                stage = self._layout.stage_of(worker)
+                return self._forward(self._stage_layers[stage], self._layout.rows_of_stage(stage))
             case "draft":
-                return self._draft()
+                return draft_of_levels(self._layout, self._draft())
             case "verify":
                 return self._verify(
                     self._of_stages if is_stage else self._alone, is_read=worker == self._layout.verdict_source
@@ -72,9 +75,13 @@ class RooflineTimes:
     def _draft_layers(self) -> tuple[Layer, ...]:
         return (self._model.draft_layer,) * self._scenario.draft.layers
 
-    def _forward(self, layers: tuple[Layer, ...]) -> Duration:
+    def _forward(self, layers: tuple[Layer, ...], rows: int) -> Duration:
         num_ops = self._ops("forward_ops")
-        return self._pass(self._of_stages, layers, Work(self.rates.kernels_s(num_ops, 0), num_ops))
+        passes = self._of_stages
+        if rows > 1:
+            passes = Passes(self.rates, self._figures, group_of(self._scenario, rows), rows)
+        read = for_rows(self._model, layers, rows)
+        return self._pass(passes, read, Work(self.rates.kernels_s(num_ops, 0), num_ops))
 
     def _draft(self) -> Duration:
         """Projections of all types, the draft module's layers, its head."""
@@ -84,8 +91,8 @@ class RooflineTimes:
         device_s = self.rates.matrices_s(matrices) + self.rates.kernels_s(num_ops, len(matrices))
         return self._pass(self._alone, self._draft_layers, Work(device_s, num_ops))
 
-    def _pass(self, passes: Passes, layers: tuple[Layer, ...], beside: Work) -> Duration:
-        """One token through some layers and what is beside them; the cache that it reads grows with the context."""
+    def _pass(self, passes: Passes, layers: Sequence[Layer], beside: Work) -> Duration:
+        """A token or a level through some layers and what is beside them; the cache it reads grows with the context."""
         window_s, token_s = passes.context_s(layers, self._scenario.workload.prompt_tokens)
         work = passes.layers(layers, cache_s=window_s, beside_s=beside.device_s, beside_ops=beside.num_ops)
         return self._issued(work, token_s)
@@ -152,11 +159,14 @@ def issue_of(figures: Roofline, launch: Launch, num_ops: float) -> Issue:
     return Issue(lead_s, total_s)
 
 
-def group_of(scenario: Scenario) -> Group:
-    """Return the devices that a stage of a scenario runs on, which was checked: their all-reduce is known."""
+def group_of(scenario: Scenario, rows: int = 1) -> Group:
+    """Return the devices that a stage of a scenario runs on, which was checked: their all-reduce is known.
+
+    rows: tokens whose hidden states are added up at once.
+    """
     if (num_devices := group_size(scenario)) == 1:
         return ALONE
-    known = all_reduce_of(scenario)
+    known = all_reduce_of(scenario, rows)
     if known is None:
         raise ValueError("a scenario that was checked has an all-reduce for its groups")
     return Group(num_devices, known[0])

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from spdsim.distributions import mean_s
 from spdsim.machine import Duration
-from spdsim.scenario.acceptance import Replay
+from spdsim.scenario.acceptance import ByWidth, Replay
 from spdsim.scenario.memory import device_bytes, fits, show_bytes, stages_that_fit, target_bytes
 from spdsim.scenario.model import Scenario
 from spdsim.scenario.placement import group_size
@@ -19,6 +19,8 @@ def warnings_of(scenario: Scenario, layout: Layout, tasks: Mapping[tuple[int, Ta
     yield from _memory_warnings(scenario)
     yield from _host_warnings(scenario, layout, tasks)
     yield from _shard_warnings(scenario)
+    if layout.width > 1:
+        yield from _tree_warnings(scenario)
     if isinstance(scenario.timing, ProfileTimes):
         yield from outside(scenario, scenario.timing.profile)
     if isinstance(scenario.acceptance, Replay):
@@ -52,6 +54,15 @@ def _shard_warnings(scenario: Scenario) -> Iterator[str]:
     elif "attention" in kinds and size > kv_heads:
         copies = "some are kept more than once, but are counted as if they were cut"
         yield f"tensor_parallel {size} is more than the model's {kv_heads} key and value heads: {copies}"
+
+
+def _tree_warnings(scenario: Scenario) -> Iterator[str]:
+    """Tell what a tree's acceptance rests on, and that nothing can run it where states are recurrent."""
+    width, kind = scenario.draft.width, scenario.acceptance.kind
+    if not isinstance(scenario.acceptance, ByWidth | Replay):
+        yield f"draft.width {width}: acceptance of kind {kind} is taken to be that of a tree so wide; by_width tells"
+    if any(layer.kind == "gated_delta" for layer in scenario.model.layers):
+        yield f"hypothetical: draft.width {width} with recurrent states, which the executor cannot branch yet"
 
 
 def _replay_warnings(records: tuple[str, ...], scenario: Scenario) -> Iterator[str]:
