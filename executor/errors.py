@@ -2,7 +2,8 @@
 
 RunError
 ├── LostRankError      a rank died, stalled or cannot be reached
-└── LaunchError        the ranks of a run cannot be started or do not find each other
+├── LaunchError        the ranks of a run cannot be started or do not find each other
+└── DivergedError      a loss or a gradient of a training run is no finite number
 """
 
 from spdsim.errors import RunError
@@ -14,3 +15,7 @@ class LostRankError(RunError):
 
 class LaunchError(RunError):
     """The ranks of a run cannot be started or do not find each other."""
+
+
+class DivergedError(RunError):
+    """A loss or a gradient is no finite number; the text names the step, and the text that was trained on."""

@@ -31,8 +31,11 @@ main()
 
 @pytest.mark.parametrize(
     "words",
-    ["--help", "--version", "generate --help", "make-model --help", "export-draft --help", "acceptance --help"],
-)
+    [
+        "--help", "--version", "generate --help", "make-model --help", "export-draft --help", "acceptance --help",
+        "train-draft --help",
+    ],
+)  # fmt: skip
 def test_help_imports_nothing_heavy(words: str) -> None:
     """Not even an attempt, in a process of its own; to read the options of a command typer itself takes pydantic."""
     heavy = HEAVY if " " in words else {*HEAVY, "pydantic"}
@@ -44,9 +47,8 @@ def test_help_imports_nothing_heavy(words: str) -> None:
 
 def test_planning_and_refusing_need_no_torch() -> None:
     """What is wrong with a run is told before the heavy half of the program is loaded."""
-    program = (
-        "import executor.cli.session, executor.planning, sys; print(*{'torch', 'transformers'} & sys.modules.keys())"
-    )
+    modules = "executor.cli.session, executor.cli.train_session, executor.planning, executor.planning.training, sys"
+    program = f"import {modules}; print(*{{'torch', 'transformers'}} & sys.modules.keys())"
     assert subprocess.check_output([sys.executable, "-c", program], cwd=ROOT, text=True) == "\n"
 
 

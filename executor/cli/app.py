@@ -13,6 +13,7 @@ from executor.cli.generate import generate
 from executor.cli.grouped import GroupedCommand
 from executor.cli.make_model import make_model
 from executor.cli.probe import probe
+from executor.cli.train_draft import train_draft
 from executor.errors import LaunchError
 from spdsim import __version__
 from spdsim.cli.commands import Commands
@@ -84,3 +85,4 @@ app.command(cls=GroupedCommand)(make_model)
 app.command(cls=GroupedCommand)(probe)
 app.command(cls=GroupedCommand)(export_draft)
 app.command(cls=GroupedCommand)(acceptance)
+app.command(cls=GroupedCommand)(train_draft)

@@ -43,14 +43,14 @@ def hardware_of(
 
     Raises InputError for what is not there or does not go together.
     """
-    device = _device(request, place)
+    device = device_of(request, place)
     gpus = place.count_gpus() if device == "cuda" else 0
     backend = _backend(request, place, device, layout.num_workers, gpus)
     _check_world(place, layout)
     is_spread = backend != "local"
     return Hardware(
-        device, backend, _launch(request, device, launch), _dtype(request, device, config),
-        _threads(request, _cores_each(place, layout.num_workers if is_spread else 1)),
+        device, backend, _launch(request, device, launch), dtype_of(request, device, config),
+        threads_of(request, cores_each(place, layout.num_workers if is_spread else 1)),
         num_devices=layout.num_workers if is_spread else min(layout.num_workers, max(gpus, 1)),
         per_node=place.world.per_node if place.world else None,
     )  # fmt: skip
@@ -71,10 +71,11 @@ def emulated_hardware(request: Request, place: Place, layout: Layout, dtype_byte
     backend = request.backend or ("gloo" if place.world else "local")
     _check_backend(backend, place)
     dtype: DType = "float32" if dtype_bytes == DTYPE_BYTES["float32"] else "bfloat16"
-    return Hardware("cpu", backend, "eager", dtype, _threads(request, 1), layout.num_workers)
+    return Hardware("cpu", backend, "eager", dtype, threads_of(request, 1), layout.num_workers)
 
 
-def _device(request: Request, place: Place) -> DeviceKind:
+def device_of(request: Request, place: Place) -> DeviceKind:
+    """Return what computes: as asked, else a GPU if there is one. Raises InputError for a GPU that is not there."""
     if request.device is None:
         return "cuda" if request.backend not in ON_CPUS and place.count_gpus() else "cpu"
     if request.device == "cuda" and not place.count_gpus():
@@ -128,7 +129,8 @@ def _launch(request: Request, device: DeviceKind, written: Launch | None) -> Lau
     return request.launch or written
 
 
-def _dtype(request: Request, device: DeviceKind, config: Mapping[str, Any] | None) -> DType:
+def dtype_of(request: Request, device: DeviceKind, config: Mapping[str, Any] | None) -> DType:
+    """Return the number format: as asked, else float32 on a CPU and the model's own on a GPU."""
     if request.dtype is not None:
         return request.dtype
     keys = language_config(config or {})
@@ -137,13 +139,14 @@ def _dtype(request: Request, device: DeviceKind, config: Mapping[str, Any] | Non
     return "float32" if device == "cpu" else own or "bfloat16"
 
 
-def _threads(request: Request, default: int) -> int:
+def threads_of(request: Request, default: int) -> int:
+    """Return the threads of each process. Raises InputError for fewer than one."""
     if request.threads is not None and request.threads < 1:
         raise InputError(f"--threads is {request.threads}: must be at least 1")
     return request.threads or default
 
 
-def _cores_each(place: Place, num_processes: int) -> int:
+def cores_each(place: Place, num_processes: int) -> int:
     """The cores that each process of a node can have to itself."""
     here = min(num_processes, place.world.per_node) if place.world else num_processes
     return max(1, place.num_cores // here)

@@ -4,6 +4,7 @@ Knows nothing of models; a tokenizer may know fewer ids than the model has.
 """
 
 import codecs
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,11 +19,17 @@ _BYTES = 256
 
 
 class ByteTokenizer:
-    """Token ids 0 to 255 are the bytes of UTF-8; further ids have no text."""
+    """Token ids 0 to 255 are the bytes of UTF-8; further ids have no text. opening: tokens that begin every text."""
+
+    opening: tuple[int, ...] = ()
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Return the token ids of `text`."""
         return tuple(text.encode("utf-8", errors="replace"))
+
+    def encode_inside(self, text: str) -> tuple[int, ...]:
+        """Return the token ids of `text`, which others precede or follow: the same ones."""
+        return self.encode(text)
 
     def decode(self, tokens: tuple[int, ...]) -> str:
         """Return the text of token ids; what is not UTF-8 becomes U+FFFD."""
@@ -57,6 +64,17 @@ class FileTokenizer:
     def encode(self, text: str) -> tuple[int, ...]:
         """Return the token ids of `text`, with those that the file puts around every text."""
         return tuple(self._rules.encode(text).ids)
+
+    def encode_inside(self, text: str) -> tuple[int, ...]:
+        """Return the token ids of `text`, which others precede or follow: its own, and no more."""
+        return tuple(self._rules.encode(text, add_special_tokens=False).ids)
+
+    @property
+    def opening(self) -> tuple[int, ...]:
+        """The special tokens that begin every text."""
+        any_text = self._rules.encode("a")
+        marks = zip(any_text.ids, any_text.special_tokens_mask, strict=True)
+        return tuple(token for token, _ in takewhile(lambda pair: pair[1], marks))
 
     def decode(self, tokens: tuple[int, ...]) -> str:
         """Return the text of token ids, without special tokens."""
