@@ -174,6 +174,19 @@ def test_taking_a_few_rows_at_a_time_changes_nothing(monkeypatch: pytest.MonkeyP
         torch.testing.assert_close(left, right, atol=1e-4, rtol=1e-3)
 
 
+def test_products_in_fewer_bits_change_little() -> None:
+    """And what is computed is in the bits asked for: the two are not equal, and no norm warns."""
+    cut = CUTS[4]
+    student, features_TF = student_of(cut), features_of(cut)
+    exact = student.logits(student(features_TF, 4))
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = student.logits(student(features_TF.bfloat16(), 4))
+    torch.autograd.backward(rough.square().sum())
+    assert rough.dtype is torch.float32
+    assert 0.0 < (rough - exact).abs().max() < 0.05 * exact.abs().max()
+    assert all(weight.grad is None or weight.grad.dtype is torch.float32 for weight in student.parameters())
+
+
 def kept_bytes(num_tokens: int) -> int:
     """What is kept for the backward pass of a sequence."""
     student, features_TF = student_of(CUTS[4]), features_of(CUTS[4], num_tokens)

@@ -36,6 +36,7 @@ class Student(nn.Module):
         self.lm_head = linear(hidden_size, shape.draft_vocab_size)
         # In a tuple, so that it is no submodule: it is the target's, and frozen.
         self._norm = (norm,)
+        self._dtype = dtype
         self._turns_D = frequencies(rotary).to(device)
 
     @torch.no_grad()
@@ -57,8 +58,9 @@ class Student(nn.Module):
         Raises InputError unless 1 <= fill <= n.
         """
         blocks = blocks_of(self.shape.cut, fill, per_depth=per_depth)
-        cos_TD, sin_TD = self._turned(features_TF)
-        hidden_BTH = torch.stack([self._project(features_TF, block.kind) for block in blocks])
+        cos_TD, sin_TD = self._turned(features_TF.shape[0])
+        # With products in fewer bits (autocast), what runs along the layers keeps those of the weights.
+        hidden_BTH = torch.stack([self._project(features_TF, block.kind) for block in blocks]).to(self._dtype)
         for index, layer in enumerate(self.spec_layers):
             is_last = index == len(self.spec_layers) - 1
             hidden_BTH = layer(hidden_BTH, blocks, cos_TD, sin_TD, is_last)
@@ -76,13 +78,19 @@ class Student(nn.Module):
         projected_TH: Tensor = projection(features_TF[:, : (kind + 1) * self.shape.layer.hidden_size])
         return projected_TH
 
-    def _turned(self, like_TF: Tensor) -> tuple[Tensor, Tensor]:
+    def _turned(self, num_tokens: int) -> tuple[Tensor, Tensor]:
         """The rotation of positions 0 to T - 1; the first half of the sines is negated."""
-        positions_T = torch.arange(like_TF.shape[0], dtype=torch.float32, device=like_TF.device)
-        half = torch.outer(positions_T, self._turns_D)
+        half = torch.outer(torch.arange(num_tokens, dtype=torch.float32, device=self._turns_D.device), self._turns_D)
         cos, sin = half.cos(), half.sin()
-        dtype = like_TF.dtype
-        return torch.cat((cos, cos), dim=-1).to(dtype), torch.cat((-sin, sin), dim=-1).to(dtype)
+        return torch.cat((cos, cos), dim=-1).to(self._dtype), torch.cat((-sin, sin), dim=-1).to(self._dtype)
+
+
+class StudentNorm(nn.RMSNorm):
+    """An RMS norm in the number format of its weight."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `x` normalised."""
+        return super().forward(x.to(self.weight.dtype))
 
 
 class StudentLayer(nn.Module):
@@ -93,8 +101,8 @@ class StudentLayer(nn.Module):
         size, eps = shape.hidden_size, shape.rms_eps
         self.self_attn = StudentAttention(shape, device, dtype)
         self.mlp = StudentMlp(size, shape.intermediate_size, device, dtype)
-        self.input_layernorm = nn.RMSNorm(size, eps, device=device, dtype=dtype)
-        self.post_attention_layernorm = nn.RMSNorm(size, eps, device=device, dtype=dtype)
+        self.input_layernorm = StudentNorm(size, eps, device=device, dtype=dtype)
+        self.post_attention_layernorm = StudentNorm(size, eps, device=device, dtype=dtype)
 
     def forward(
         self, hidden_BTH: Tensor, blocks: tuple[Block, ...], cos_TD: Tensor, sin_TD: Tensor, is_last: bool
@@ -119,8 +127,8 @@ class StudentAttention(nn.Module):
         self.k_proj = linear(size, num_keys)
         self.v_proj = linear(size, num_keys)
         self.o_proj = linear(num_queries, size)
-        self.q_norm = nn.RMSNorm(shape.head_dim, shape.rms_eps, device=device, dtype=dtype)
-        self.k_norm = nn.RMSNorm(shape.head_dim, shape.rms_eps, device=device, dtype=dtype)
+        self.q_norm = StudentNorm(shape.head_dim, shape.rms_eps, device=device, dtype=dtype)
+        self.k_norm = StudentNorm(shape.head_dim, shape.rms_eps, device=device, dtype=dtype)
 
     def forward(
         self, normed_BTH: Tensor, blocks: tuple[Block, ...], first: int, cos_TD: Tensor, sin_TD: Tensor
