@@ -39,6 +39,9 @@ bench: $(VENV)/.simulator
 # Some minutes, on an idle machine. What needs a GPU: benchmarks/gpu.sh
 bench-executor: $(VENV)/.dev
 	$(BIN)/python benchmarks/executor.py
+	$(BIN)/python -m benchmarks.training
+	$(BIN)/python -m benchmarks.trees acceptance
+	$(BIN)/python -m benchmarks.trees cycles
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

@@ -2,16 +2,16 @@
 # Everything that is measured on a GPU, in one go: laws first, then figures, then calibrations. Needs one NVIDIA GPU
 # with 20 GB or more, Python 3.11 or newer with torch (CUDA), and what pyproject.toml lists; no network, no weights.
 #
-#     OUT=results benchmarks/gpu.sh [tests] [figures] [calibrations]      all without a name
+#     OUT=results benchmarks/gpu.sh [tests] [figures] [calibrations] [training]      all without a name
 #
 # Writes to $OUT (default: gpu-results): tests.txt, figures.txt, figures.json; for both sizes and both launch modes a
-# profile (.yaml), its proof (.json) and a report (.md).
+# profile (.yaml), its proof (.json) and a report (.md); training.txt and .json, what training draft modules costs.
 set -uo pipefail
 failed=0
 cd "$(dirname "$0")/.."
 OUT="${OUT:-gpu-results}"
 PYTHON="${PYTHON:-python3}"
-PARTS="${*:-tests figures calibrations}"
+PARTS="${*:-tests figures calibrations training}"
 mkdir -p "$OUT"
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
 
@@ -31,5 +31,9 @@ if [[ " $PARTS " == *" calibrations "* ]]; then
                 --out "$OUT/$name.yaml" --report "$OUT/$name.md" --quiet --tolerance 0.05 || failed=1
         done
     done
+fi
+if [[ " $PARTS " == *" training "* ]]; then
+    "$PYTHON" -m benchmarks.training --device cuda --model qwen3-4b --json "$OUT/training.json" 2>&1 |
+        tee "$OUT/training.txt" || failed=1
 fi
 exit "$failed"
