@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -21,10 +22,11 @@ from executor.training.batches import Order, split_by_document, spread
 from executor.training.chat import ChatTemplate
 from executor.training.corpus import LEAST_TOKENS, Corpus, read_corpus
 from executor.training.encoding import Encoder
-from executor.training.keyed import fill_of_step
+from executor.training.keyed import fill_of_step, fill_shares
 from executor.training.material import read_material
 from executor.training.texts import Chat, Document, Message, Tokens, documents
 from executor.training.vocabulary import count_tokens, coverage, most_frequent
+from spdsim.acceptance_fit.verdicts import fill_depths
 from spdsim.errors import InputError
 from tests.training_runs import random_texts, token_lines, training_plan
 
@@ -220,11 +222,25 @@ def test_every_window_comes_once_an_epoch(count: int, per_step: int, seed: int) 
     assert 0 <= len(drawn) - 3 * count < per_step
 
 
-def test_fills_are_full_half_of_the_time_and_else_alike() -> None:
-    fills = Counter(fill_of_step(5, step, 4) for step in range(4000))
+def test_fills_as_published_are_full_half_of_the_time_and_else_alike() -> None:
+    shares = fill_shares(4, None)
+    fills = Counter(fill_of_step(5, step, shares) for step in range(4000))
     assert sorted(fills) == [1, 2, 3, 4] and abs(fills[4] - 2000) < 150
     assert all(abs(fills[fill] - 2000 / 3) < 100 for fill in (1, 2, 3))
-    assert [fill_of_step(5, step, 4) for step in range(40)] != [fill_of_step(6, step, 4) for step in range(40)]
+    assert [fill_of_step(5, step, shares) for step in range(40)] != [
+        fill_of_step(6, step, shares) for step in range(40)
+    ]
+
+
+@pytest.mark.parametrize("p", [0.0, 0.6, 0.9])
+@pytest.mark.parametrize("stages", [2, 5])
+def test_fills_are_drawn_as_often_as_their_drafts_are_verified(p: float, stages: int) -> None:
+    """Against the schedule itself, with coins of that acceptance."""
+    coins = Random(1)
+    accepted = [coins.random() < p for _ in range(20_000)]
+    counts = Counter(fill_depths(accepted, stages))
+    for fill, share in enumerate(fill_shares(stages, p), 1):
+        assert counts[fill] / len(accepted) == pytest.approx(share, abs=0.015)
 
 
 def test_a_few_are_spread_over_all() -> None:

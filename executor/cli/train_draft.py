@@ -23,6 +23,8 @@ def train_draft(
     warm_up: t.WarmUp = None,
     accumulate: t.Accumulate = 1,
     layout: t.Layout = "per_depth",
+    fills: t.FillsOption = "verified",
+    expected_acceptance: t.ExpectedAcceptance = 0.75,
     seed: t.Seed = None,
     every: t.Every = None,
     device: o.Device = None,
@@ -57,6 +59,7 @@ def train_draft(
     request = TrainingRequest(
         run=run, data=data, out=out, held_out=held_out, init_from_layers=init_from_layers,
         sequence_length=sequence_length, steps=steps, epochs=epochs, accumulate=accumulate,
-        learning_rate=learning_rate, warm_up=warm_up, layout=layout, every=every,
+        learning_rate=learning_rate, warm_up=warm_up, layout=layout, fills=fills,
+        expected_acceptance=expected_acceptance, every=every,
     )  # fmt: skip
     train_and_report(request, this_place(), json_file, resume=resume, force=force, is_quiet=quiet)

@@ -8,6 +8,7 @@ import typer
 # As in `executor.training.plan`.
 TrainingDType = Literal["float32", "bfloat16"]
 LayoutOfRows = Literal["per_depth", "per_type"]
+Fills = Literal["verified", "published"]
 
 _MODEL, _MODULE, _DATA = "The target", "The draft module", "Data"
 _TRAINING, _OUTPUT = "Training", "Output"
@@ -110,6 +111,21 @@ Layout = Annotated[
     typer.Option(
         "--layout", rich_help_panel=_TRAINING,
         help="Rows of each depth, exactly as decoding has them, or of each type of features: cheaper with few anchors.",
+    ),
+]  # fmt: skip
+FillsOption = Annotated[
+    Fills,
+    typer.Option(
+        "--fills", rich_help_panel=_TRAINING,
+        help="How many tokens are in flight in a step: as often as drafts are verified there, or as the published "
+        "release draws it, all stages full half of the time.",
+    ),
+]  # fmt: skip
+ExpectedAcceptance = Annotated[
+    float,
+    typer.Option(
+        "--expected-acceptance", metavar="P", rich_help_panel=_TRAINING,
+        help="The acceptance with which --fills verified reckons.",
     ),
 ]  # fmt: skip
 Seed = Annotated[

@@ -18,13 +18,14 @@ from executor.planning.prompts import Prompts
 from executor.planning.request import Request
 from executor.planning.scenario import scenario_of, source_of
 from executor.planning.target import Target, max_positions
-from executor.training.plan import LayoutOfRows, TrainingDType, TrainingPlan
+from executor.training.plan import Fills, LayoutOfRows, TrainingDType, TrainingPlan
 from spdsim.errors import InputError
 from spdsim.scenario.placement import anchors, layers_of_stages
 
 SEQUENCE_LENGTH, LEAST_LENGTH = 1024, 16
 LEARNING_RATE = 3e-4
 HELD_OUT = "0.05"
+EXPECTED_ACCEPTANCE = 0.75
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +48,8 @@ class TrainingRequest:
     learning_rate: float = LEARNING_RATE
     warm_up: int | None = None
     layout: LayoutOfRows = "per_depth"
+    fills: Fills = "verified"
+    expected_acceptance: float = EXPECTED_ACCEPTANCE
     every: int | None = None
 
 
@@ -84,6 +87,7 @@ def plan_training(request: TrainingRequest, place: Place) -> TrainingPlan:
         warm_up=request.warm_up,
         seed=scenario.seed,
         layout=request.layout,
+        expected_acceptance=request.expected_acceptance if request.fills == "verified" else None,
         every=request.every,
         dtype=_dtype(request.run, target, place),
         device=device,
@@ -102,6 +106,9 @@ def _check_numbers(request: TrainingRequest) -> None:
     for option, value in {"--epochs": request.epochs, "--learning-rate": request.learning_rate}.items():
         if value is not None and not (value > 0.0 and isfinite(value)):
             raise InputError(f"{option} is {value:g}: must be greater than 0")
+    if not 0.0 <= request.expected_acceptance < 1.0:
+        rule = "must be at least 0 and less than 1"
+        raise InputError(f"--expected-acceptance is {request.expected_acceptance:g}: {rule}")
     if request.warm_up is not None and request.warm_up < 0:
         raise InputError(f"--warm-up is {request.warm_up}: must be 0 or more steps")
 

@@ -89,6 +89,7 @@ def facts_of(outcome: Outcome) -> dict[str, Any]:
         "warm_up_steps": recipe.warm_up,
         "seed": recipe.seed,
         "layout": plan.layout,
+        "expected_acceptance": plan.expected_acceptance,
         "dtype": plan.dtype,
         # As the authors' programs call them.
         "trained_with_use_deepest": True,

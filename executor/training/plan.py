@@ -13,6 +13,7 @@ from executor.plan import DeviceKind, ModelPlan
 
 TrainingDType = Literal["float32", "bfloat16"]
 LayoutOfRows = Literal["per_depth", "per_type"]
+Fills = Literal["verified", "published"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,7 @@ class TrainingPlan:
     layers: of each stage. draft_vocab: how many token ids can be drafted; None: all.
     init_from_layers: which of the target's layers the module's begin as; None: random ones.
     held_out: the share of `data` that is held out, or a file. steps, epochs: one of the two is None.
+    expected_acceptance: fills are drawn as often as their drafts are verified with it; None: as in the v11 release.
     warm_up: steps; None: a twentieth of all. every: steps between measurements; None: a twentieth of all.
     dtype: of the target and of products; the module's own weights are float32.
     """
@@ -46,6 +48,7 @@ class TrainingPlan:
     warm_up: int | None
     seed: int
     layout: LayoutOfRows
+    expected_acceptance: float | None
     every: int | None
     dtype: TrainingDType
     device: DeviceKind
@@ -71,5 +74,6 @@ class TrainingPlan:
             "--learning-rate": self.learning_rate,
             "--seed": self.seed,
             "--layout": self.layout,
+            "--expected-acceptance": self.expected_acceptance,
             "--dtype": self.dtype,
         }

@@ -90,6 +90,7 @@ def _recipe(plan: TrainingPlan, order: Order) -> Recipe:
         seed=plan.seed,
         per_depth=plan.layout == "per_depth",
         is_mixed=plan.dtype == "bfloat16",
+        expected_acceptance=plan.expected_acceptance,
     )
 
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from executor.errors import DivergedError
 from executor.training.batches import Order
 from executor.training.corpus import Corpus
-from executor.training.keyed import fill_of_step
+from executor.training.keyed import fill_of_step, fill_shares
 from executor.training.loss import distillation
 from executor.training.ranks import Ranks
 from executor.training.rate import learning_rate
@@ -38,7 +38,10 @@ _TIMED_STEPS = 20
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a module is trained. warm_up: steps. is_mixed: products are in bfloat16, weights in float32."""
+    """How a module is trained.
+
+    warm_up: steps. is_mixed: products are in bfloat16, weights in float32. expected_acceptance: for `fill_shares`.
+    """
 
     steps: int
     accumulate: int
@@ -47,6 +50,7 @@ class Recipe:
     seed: int
     per_depth: bool
     is_mixed: bool
+    expected_acceptance: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +102,7 @@ class Trainer:
         self._student = exercise.student
         self._weights = list(exercise.parameters())
         self._exercise = ranks.averaged(exercise)
-        self._num_stages = exercise.student.shape.cut.num_stages
+        self._fill_shares = fill_shares(exercise.student.shape.cut.num_stages, recipe.expected_acceptance)
         groups = [
             {"params": [weight for weight in self._weights if weight.ndim > 1], "weight_decay": _WEIGHT_DECAY},
             {"params": [weight for weight in self._weights if weight.ndim == 1], "weight_decay": 0.0},
@@ -115,7 +119,7 @@ class Trainer:
         start_s = time.perf_counter()
         recipe, ranks, number = self._recipe, self._ranks, self.num_done
         windows = self._order.of_step(number)
-        fill = fill_of_step(recipe.seed, number, self._num_stages)
+        fill = fill_of_step(recipe.seed, number, self._fill_shares)
         rows = [self._corpus.spans[window].num_counted for window in windows]
         # Of every window its loss; then how many processes wish to stop.
         told = torch.zeros(len(windows) + 1, dtype=torch.float64, device=ranks.device)
