@@ -170,6 +170,7 @@ def test_a_state_goes_on_with_its_own_settings_only(tmp_path: Path, data: Path) 
         ("--learning-rate is 0.1: must be 0.01", {"learning_rate": 0.1}),
         ("--layers is [1, 2, 1]: must be [2, 1, 1]", {"layers": (1, 2, 1)}),
         ("--layout is per_type", {"layout": "per_type"}),
+        ("--expected-acceptance is None", {"expected_acceptance": None}),
         ("--data is ", {"data": other_data}),
         ("--held-out is ", {"held_out": 0.4}),
     ]

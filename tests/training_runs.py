@@ -51,7 +51,7 @@ def training_plan(directory: Path, data: Path, config: dict[str, Any] = CONFIG, 
         "layers": (2, 1, 1), "anchors": (0, 2, 3), "draft_layers": 1, "draft_vocab": None, "init_from_layers": None,
         "data": data, "held_out": 0.2, "sequence_length": 32, "steps": 4, "epochs": None, "accumulate": 1,
         "learning_rate": 1e-2, "warm_up": None, "seed": 0, "layout": "per_depth", "every": 1000, "dtype": "float32",
-        "device": "cpu", "threads": 1, "out": directory,
+        "expected_acceptance": 0.75, "device": "cpu", "threads": 1, "out": directory,
     }  # fmt: skip
     return TrainingPlan(**(values | changes))
 
