@@ -3,9 +3,9 @@
     python benchmarks/trees.py [acceptance] [cycles] [--tokens 1500] [--rounds 5]
 
 acceptance: an invented source of text, whose next token depends on the last one and its place, and a draft that knows
-its logits but for Gaussian noise. The executor's own bookkeeping grows and prunes the tree; cycles are the law's.
+its logits but for Gaussian errors. The executor's own bookkeeping grows and prunes the tree; cycles are the law's.
 Greedily a draft is right if it is the likeliest token. Sampled, a chain is drawn and verified by the rejection rule,
-which accepts sum min(p, q); a tree proposes the likeliest tokens, of which one is right with their probability.
+which accepts sum min(p, q); a tree proposes the tokens that are likeliest with the noise by which the target draws.
 "late" chooses a level after the verdict of its cycle, as a draft rank with the LM head does; "early" before it.
 Nothing here says how often drafts of a trained module on real text are right.
 
@@ -37,28 +37,35 @@ STAGES, WIDTHS = (2, 4, 8), (1, 2, 4, 8)
 class Source:
     """Text in which a position and its token decide the next one's law, and a draft whose logits are off by `noise`."""
 
-    def __init__(self, noise: float, temperature: float) -> None:
-        self._noise, self._scale = noise, 1.0 / (temperature or 1.0)
+    def __init__(self, error: float, temperature: float) -> None:
+        self._error, self._scale = error, 1.0 / (temperature or 1.0)
         self.is_greedy = temperature == 0.0
-        self.laws = lru_cache(maxsize=4096)(self._laws)
+        self._laws = lru_cache(maxsize=4096)(self._new_laws)
 
-    def _laws(self, before: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, list[Child]]:
-        """Return log p, log q, and the tokens of q with their log-probabilities, likeliest first."""
+    def _new_laws(self, before: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return log p, log q, and the noise by which a token is drawn, which the place alone decides."""
         rng = np.random.default_rng((7, *before))
         target = SHARPNESS * rng.standard_normal(VOCAB)
-        draft = target + self._noise * rng.standard_normal(VOCAB)
+        draft = target + self._error * rng.standard_normal(VOCAB)
         p, q = (_log_softmax(self._scale * logits) for logits in (target, draft))
-        return p, q, [(float(q[token]), int(token)) for token in np.argsort(-q, kind="stable")]
+        noise = np.random.default_rng((9, before[0])).gumbel(size=VOCAB)
+        return p, q, 0.0 * noise if self.is_greedy else noise
 
-    def choose(self, before: tuple[int, int], rng: np.random.Generator) -> int:
+    def choose(self, before: tuple[int, int]) -> int:
         """Return what the target says next."""
-        p, _, _ = self.laws(before)
-        return int(p.argmax()) if self.is_greedy else int(rng.choice(VOCAB, p=np.exp(p)))
+        p, _, noise = self._laws(before)
+        return int((p + noise).argmax())
 
-    def accepts_chain(self, before: tuple[int, int], rng: np.random.Generator) -> float:
+    def children(self, before: tuple[int, int], count: int) -> list[Child]:
+        """Return the tokens that the draft has for the likeliest, as `executor.worker.tree_roles` finds them."""
+        _, q, noise = self._laws(before)
+        scores = _log_softmax(q + noise)
+        return [(float(scores[token]), int(token)) for token in np.argsort(-scores, kind="stable")[:count]]
+
+    def accepts_chain(self, before: tuple[int, int]) -> float:
         """Return with which probability a draft of a chain is accepted."""
-        p, q, best = self.laws(before)
-        return float(best[0][1] == p.argmax()) if self.is_greedy else float(np.minimum(np.exp(p), np.exp(q)).sum())
+        p, q, _ = self._laws(before)
+        return float(q.argmax() == p.argmax()) if self.is_greedy else float(np.minimum(np.exp(p), np.exp(q)).sum())
 
 
 def main() -> None:
@@ -75,20 +82,20 @@ def main() -> None:
 def acceptance(options: argparse.Namespace) -> None:
     """Print acceptance and tokens per cycle of chains and trees."""
     print(
-        "temperature  draft's noise  stages   acceptance: chain"
+        "temperature  draft's error  stages   acceptance: chain"
         + _heads("tree")
         + "   tokens per cycle: chain"
         + _heads("tree")
     )
-    for temperature, noise, stages in [(t, n, s) for t in (0.0, 1.0) for n in (1.0, 2.0) for s in STAGES]:
-        source, accepted, speeds = Source(noise, temperature), [], []
+    for temperature, error, stages in [(t, e, s) for t in (0.0, 1.0) for e in (1.0, 2.0) for s in STAGES]:
+        source, accepted, speeds = Source(error, temperature), [], []
         for width in WIDTHS:
             p, speed = (chain if width == 1 else tree)(source, stages, width, options.tokens)
             accepted.append(p)
             speeds.append(speed)
         rows = "".join(f"{p:>9.3f}" for p in accepted), "".join(f"{speed:>9.2f}" for speed in speeds)
-        print(f"{temperature:>11}  {noise:>13}  {stages:>6}   {'':>12}{rows[0]}   {'':>17}{rows[1]}")
-    print("\nthe level chosen before the verdict of its cycle (early) or after it (late), greedy, noise 1, acceptance")
+        print(f"{temperature:>11}  {error:>13}  {stages:>6}   {'':>12}{rows[0]}   {'':>17}{rows[1]}")
+    print("\nthe level chosen before the verdict of its cycle (early) or after it (late), greedy, error 1, acceptance")
     for stages in STAGES:
         found = [tree(Source(1.0, 0.0), stages, 4, options.tokens, is_late=is_late)[0] for is_late in (False, True)]
         print(f"stages {stages}, width 4: early {found[0]:.3f}, late {found[1]:.3f}")
@@ -102,25 +109,25 @@ def chain(source: Source, stages: int, width: int, num_tokens: int) -> tuple[flo
     """Return acceptance and tokens per cycle of a chain: each draft is verified given the right text before it."""
     rng, before, accepted = np.random.default_rng(1), (0, 1), []
     for _ in range(num_tokens):
-        accepted.append(bool(rng.random() < source.accepts_chain(before, rng)))
+        accepted.append(bool(rng.random() < source.accepts_chain(before)))
         # The text has the target's law whether its tokens were drafted or not.
-        before = (before[0] + 1, source.choose(before, rng))
+        before = (before[0] + 1, source.choose(before))
     return _figures(accepted, stages)
 
 
 def tree(source: Source, stages: int, width: int, num_tokens: int, *, is_late: bool = True) -> tuple[float, float]:
     """Return acceptance and tokens per cycle of a tree, grown and pruned as the executor does it."""
-    rng, grown, before = np.random.default_rng(1), Tree(width), (0, 1)
+    grown, before = Tree(width), (0, 1)
     accepted: list[bool] = []
     grown.begin(before[1])
     contexts = [[before] * width]
     while len(accepted) < num_tokens:
-        children = [source.laws(each)[2][:width] for each in contexts[-1]]
+        children = [source.children(each, width) for each in contexts[-1]]
         if is_fill := len(contexts) < stages or not is_late:
             contexts.append(_grow(grown, children, contexts[-1]))
         if is_fill and len(contexts) <= stages:
             continue
-        token = source.choose(before, rng)
+        token = source.choose(before)
         right = [node for node in grown.alive[1] if grown.levels[1].tokens[node] == token]
         before = (before[0] + 1, token)
         accepted.append(bool(right))

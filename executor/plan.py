@@ -56,7 +56,8 @@ class Plan:
 
     scenario: the run as the simulator sees it. layers: of each stage. devices: index of each worker's device.
     max_context: rows of the KV caches, the longest prompt and all that it may grow to, with what is in flight.
-    emulated: durations that take the place of computing. timeout_s: the longest wait for a message.
+    emulated: durations that take the place of computing. emulated_plain: those of plain decoding, if they are others:
+    where drafts are a tree, its stages run one token all the same. timeout_s: the longest wait for a message.
     """
 
     scenario: Scenario
@@ -75,6 +76,7 @@ class Plan:
     threads: int = 1
     timeout_s: float = 60.0
     emulated: Machine | None = None
+    emulated_plain: Machine | None = None
 
     @property
     def has_module_drafts(self) -> bool:
@@ -85,7 +87,7 @@ class Plan:
     def uses_rejection(self) -> bool:
         """Whether verification needs the draft's distribution: with sampling and a chain of the module's own proposals.
 
-        A tree's proposals are not drawn: the target draws its own token, which is one of them or not.
+        A tree's proposals are not drawn from it: the target draws its own token, which is one of them or not.
         """
         return self.has_module_drafts and not self.sampling.is_greedy and self.layout.width == 1
 

@@ -454,6 +454,21 @@ def test_a_profile_is_emulated_with_the_options_schedule() -> None:
     assert planned(emulate=str(PROFILE), draft="forced:p=0.8", has_baseline=False).jobs[0].method == "spd"
 
 
+def test_what_drafts_nothing_is_no_tree() -> None:
+    """What a tree cannot be run on matters to nobody then, and a stage runs one token."""
+    asked: dict[str, Any] = {"model": "qwen3.5-4b", "random_weights": True, "prompt_ids": "1"}
+    assert planned(draft="none", draft_width=4, **asked).plan.layout.width == 1
+    assert planned(draft="none", draft_width=4, gpus=1, prompt_ids="1").plan.launch == "cuda_graph"
+    assert planned(draft_width=4).plan.layout.width == 4
+
+
+def test_plain_decoding_beside_a_tree_is_emulated_as_beside_a_chain() -> None:
+    asked: dict[str, Any] = {"emulate": str(PROFILE), "draft": "forced:p=0.8", "stages": 4, "model": "qwen3.5-4b"}
+    chain, tree = planned(**asked).plan, planned(**asked, draft_width=8).plan
+    assert (chain.emulated_plain, tree.emulated_plain) == (None, chain.emulated)
+    assert tree.emulated != chain.emulated
+
+
 # Where it runs.
 
 

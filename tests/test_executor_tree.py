@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import product
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -19,6 +19,7 @@ from executor.draft.tree_drafter import TreeDrafter
 from executor.launch.processes import launch
 from executor.model.architecture import read_architecture
 from executor.model.dense import DenseShape
+from executor.model.head import Head
 from executor.model.parts import RmsNorm
 from executor.model.rotary import Rotary
 from executor.model.rows import RowTable
@@ -31,12 +32,16 @@ from executor.rank import run_local
 from executor.verify.coins import Key
 from executor.verify.rule import choose, level_verdict
 from executor.verify.sampling import Sampling
+from executor.verify.warp import warp
+from executor.worker.durations import Durations
 from executor.worker.tree_roles import TreeDraftRole, children_of
 from spdsim.acceptance import Acceptance, Bernoulli
 from spdsim.errors import InputError
-from spdsim.scenario import Scenario
+from spdsim.scenario import Scenario, as_a_chain
 from spdsim.scenario.placement import layout_of
+from spdsim.scenario.rows import rows_factor
 from spdsim.simulation import simulate
+from spdsim.timing import machine_of
 from tests.chance import chi_square_p
 from tests.drafts import SAMPLINGS, TARGET, probabilities
 from tests.emulation import emulated_plan, emulated_scenario, jobs
@@ -339,6 +344,16 @@ def test_one_seed_gives_the_sampled_text_of_plain_decoding(sampling: Sampling) -
     assert len(texts) == 1
 
 
+@pytest.mark.parametrize("head", ["draft_rank", "last_stage"])
+def test_sampled_drafts_that_know_the_targets_logits_are_all_right(head: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who drafts and who verifies have the same noise for a position, in every sequence."""
+    monkeypatch.setattr(Head, "__call__", lambda *_: TARGET)
+    monkeypatch.setattr(TreeDrafter, "draft", lambda self, *_: TARGET.expand(2, -1))
+    results = decode(tree_plan(2, 3, lm_head=head, sampling=Sampling(1.3)), *both(20), *both(20, (4,), 1))
+    assert all(all(result.accepted) and len(set(result.tokens)) > 3 for result in results)
+    assert results[1].tokens == results[0].tokens != results[2].tokens == results[3].tokens
+
+
 @pytest.mark.parametrize("sampling", SAMPLINGS, ids=str)
 def test_a_level_changes_no_law_and_is_right_as_often_as_its_tokens_are_likely(sampling: Sampling) -> None:
     """Chi-square of the token that comes out; accepted with the probability of the right node's children."""
@@ -357,12 +372,70 @@ def test_a_level_changes_no_law_and_is_right_as_often_as_its_tokens_are_likely(s
 
 
 def test_candidates_are_the_likeliest_tokens_of_the_draft_vocabulary() -> None:
-    """In their order, of equals the lowest; with the probabilities of the temperature."""
-    logits_RV = torch.tensor([[0.0, 2.0, 2.0, 1.0], [1.0, 0.0, 0.0, 3.0]])
-    found = children_of(logits_RV, 2, Sampling(0.5), torch.tensor([4, 5, 8, 9]))
+    """In their order, of equals the lowest; with their probabilities."""
+    logits_RV, key = torch.tensor([[0.0, 2.0, 2.0, 1.0], [1.0, 0.0, 0.0, 3.0]]), Key(0, 0, 1)
+    found = children_of(logits_RV, 2, Sampling(), key, torch.tensor([4, 5, 8, 9]))
     assert [[token for _, token in row] for row in found] == [[5, 8], [9, 4]]
-    assert found[1][0][0] == pytest.approx(float((logits_RV[1] / 0.5).log_softmax(0)[3]))
-    assert len(children_of(logits_RV, 9, Sampling())[0]) == 4
+    assert found[1][0][0] == pytest.approx(float(logits_RV[1].log_softmax(0)[3]))
+    assert len(children_of(logits_RV, 9, Sampling(), key)[0]) == 4
+
+
+@pytest.mark.parametrize("sampling", [each for each in SAMPLINGS if not each.is_truncated], ids=str)
+def test_a_draft_that_knows_the_targets_law_knows_what_it_says(sampling: Sampling) -> None:
+    """The target's noise is the draft's, so equal logits say the same; in a draft vocabulary, too."""
+    ids, seen = torch.tensor([0, 2, 3]), set()
+    for position in range(200):
+        key = Key(3, 1, position)
+        token = int(choose(TARGET, sampling, key))
+        assert children_of(TARGET[None], 1, sampling, key)[0][0][1] == token
+        if token in ids:
+            assert children_of(TARGET[None, ids], 1, sampling, key, ids)[0][0][1] == token
+            seen.add(token)
+    assert seen == {0, 2, 3}
+
+
+@pytest.mark.parametrize(("width", "more"), [(2, 0.05), (4, 0.12)])
+@pytest.mark.parametrize("sampling", SAMPLINGS, ids=str)
+def test_with_sampling_a_level_is_right_more_often_than_a_draft_of_a_chain(
+    sampling: Sampling, width: int, more: float
+) -> None:
+    """More often than both laws overlap, which is the most that one draft can reach; its logits are off by noise."""
+    generator, size, num = torch.Generator().manual_seed(1), 16, 300
+    num_right, overlap = 0, 0.0
+    for position in range(num):
+        target_V = 2.0 * torch.randn(size, generator=generator)
+        draft_V = target_V + torch.randn(size, generator=generator)
+        key = Key(0, 0, position)
+        level = [token for _, token in children_of(draft_V[None], width, sampling, key)[0]]
+        num_right += int(choose(target_V, sampling, key)) in level
+        overlap += float(torch.minimum(warp(target_V, sampling).exp(), warp(draft_V, sampling).exp()).sum())
+    assert num_right / num > overlap / num + more
+
+
+class SameLogits:
+    """A draft module that says the same of every node."""
+
+    def __init__(self, logits_RV: Tensor) -> None:
+        self.logits_RV = logits_RV
+
+    def draft(self, newest: int, num_in_flight: int) -> Tensor:
+        return self.logits_RV
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *_: None
+
+
+def test_the_draft_rank_guesses_with_the_noise_of_the_sequence_and_the_position() -> None:
+    """What it drafts first is what the target would say if it had the draft's logits."""
+    sampling = Sampling(1.3)
+    plan = tree_plan(2, 2, sampling=sampling)
+    role: Any = TreeDraftRole(plan, cast(Any, SameLogits(TARGET[None])), None, torch.device("cpu"))
+    for sequence, position in product(range(4), (1, 5, 6, 7)):
+        role.begin(Job("spd", sequence, (1, 2, 3), 9))
+        role.enter(position - 1, 0)
+        role.draft(position, 1)
+        _, level_2W = role.grow()
+        assert level_2W[0, 0] == choose(TARGET, sampling, Key(plan.seed, sequence, position))
 
 
 # The schedule.
@@ -390,6 +463,23 @@ def test_ranks_decode_with_a_tree_what_one_process_decodes(backend: Any) -> None
     there = launch(tree_plan(3, 3, backend=backend), todo, lambda _: None).results
     here = decode(tree_plan(3, 3), *todo)
     assert [(each.tokens, each.accepted) for each in there] == [(each.tokens, each.accepted) for each in here]
+
+
+def test_plain_decoding_is_emulated_with_one_token_in_every_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tree's stages take longer for their rows; what it is compared with does not."""
+    scenario, found, of = wide(emulated_scenario(3), 16), set(), Durations.of
+    plan = replace(emulated_plan(scenario), emulated_plain=machine_of(as_a_chain(scenario)))
+
+    def noted(self: Durations, task: Any, state: Any, position: int) -> float:
+        seconds = of(self, task, state, position)
+        found.add(seconds if task == "forward" else 0.0)
+        return seconds
+
+    monkeypatch.setattr(Durations, "of", noted)
+    for job, rows in zip(jobs(4), ({1}, {1, 16}), strict=True):
+        found.clear()
+        run_local(plan, [job], lambda _: None)
+        assert sorted(found - {0.0}) == pytest.approx([1e-8 * rows_factor(each) for each in sorted(rows)])
 
 
 def test_recurrent_states_cannot_branch() -> None:

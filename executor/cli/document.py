@@ -67,6 +67,7 @@ def _run(result: Result) -> dict[str, Any]:
         "draft_layers": None if draft.is_off else draft.num_layers,
         "anchors": None if draft.is_off else list(draft.anchors),
         "draft_vocab_size": draft.vocab_size,
+        "draft_width": None if draft.is_off else layout.width,
         "forced_acceptance": None if draft.forced is None else mean_acceptance(draft.forced, layout.capacity),
         "sampling": asdict(plan.sampling),
         "backend": plan.backend,

@@ -81,7 +81,8 @@ def _what(result: Result) -> Iterator[str]:
 def _schedule(layout: Layout) -> str:
     if layout.num_stages == 1:
         return "plain decoding"
-    return f"LM head {_LM_HEAD[layout.lm_head]}, verification lag {layout.verification_lag}"
+    tree = f"trees of width {layout.width}, " * (layout.width > 1)
+    return f"{tree}LM head {_LM_HEAD[layout.lm_head]}, verification lag {layout.verification_lag}"
 
 
 def _cut(layers: tuple[int, ...]) -> str:

@@ -10,13 +10,10 @@ Shapes: T tokens of a prompt, A anchors of one stage, H hidden size, F all ancho
 
 from collections.abc import Callable, Sequence
 
-import torch
 from torch import Tensor
 
+from executor.draft.features import prompt_chunks
 from executor.draft.runner import Runner
-
-_CHUNK_ROWS = 512
-"""Rows of a prompt that are run at a time: enough to keep a device busy, few enough to need little memory."""
 
 
 class Drafter:
@@ -41,11 +38,7 @@ class Drafter:
     def prefill(self) -> None:
         """Run the prompt, whose tokens have completed every stage. Needs the features of all stages that have any."""
         of_stages = [self._of_prompt[stage] for stage, part in enumerate(self._parts) if part]
-        for start in range(0, len(self._prompt), _CHUNK_ROWS):
-            rows = slice(start, start + _CHUNK_ROWS)
-            tokens_T = torch.tensor(self._prompt[rows], dtype=torch.int64, device=self._runner.device)
-            chunks = [features_TAH[rows].flatten(1) for features_TAH in of_stages]
-            features_TF = torch.cat((self._embed(tokens_T), *chunks), dim=1)
+        for start, features_TF in prompt_chunks(self._prompt, of_stages, self._embed, self._runner.device):
             self._runner.prefill(features_TF, start)
         # The first draft needs the features of the token before the first one in flight.
         self._ring.put(len(self._prompt) - 1, 0, features_TF[-1])

@@ -7,8 +7,26 @@ Knows nothing of stages or of the draft module. What was never put of a position
 Shapes: S rows of the ring, R rows of a draft, A anchors of one stage, H hidden size, F = M · H: all anchors in a row.
 """
 
+from collections.abc import Callable, Iterator, Sequence
+
 import torch
 from torch import Tensor
+
+_CHUNK_ROWS = 512
+"""Rows of a prompt that are run at a time: enough to keep a device busy, few enough to need little memory."""
+
+
+def prompt_chunks(
+    prompt: Sequence[int], of_stages: Sequence[Tensor], embed: Callable[[Tensor], Tensor], device: torch.device
+) -> Iterator[tuple[int, Tensor]]:
+    """Yield the features of a prompt, a chunk of rows after another: its first position, and features_TF.
+
+    of_stages: all anchors but the embedding, in order, some in each features_TAH.
+    """
+    for start in range(0, len(prompt), _CHUNK_ROWS):
+        rows = slice(start, start + _CHUNK_ROWS)
+        tokens_T = torch.tensor(prompt[rows], dtype=torch.int64, device=device)
+        yield start, torch.cat((embed(tokens_T), *(each_TAH[rows].flatten(1) for each_TAH in of_stages)), dim=1)
 
 
 def ring_rows(num_stages: int, verification_lag: int) -> int:

@@ -13,12 +13,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from executor.draft.features import FeatureRing
+from executor.draft.features import FeatureRing, prompt_chunks
 from executor.draft.module import DraftModule
 from executor.model.rows import Rows, RowTable
 from executor.model.tree import Ancestors, LevelCaches, num_levels
-
-_CHUNK_ROWS = 512
 
 
 class TreeDrafter:
@@ -60,11 +58,7 @@ class TreeDrafter:
     def prefill(self) -> None:
         """Run the prompt, whose tokens have completed every stage. Needs the features of all stages that have any."""
         of_stages = [self._of_prompt[stage] for stage, part in enumerate(self._parts) if part]
-        for start in range(0, len(self._prompt), _CHUNK_ROWS):
-            rows = slice(start, start + _CHUNK_ROWS)
-            tokens_T = torch.tensor(self._prompt[rows], dtype=torch.int64, device=self._device)
-            chunks = [features_TAH[rows].flatten(1) for features_TAH in of_stages]
-            features_TF = torch.cat((self._embed(tokens_T), *chunks), dim=1)
+        for start, features_TF in prompt_chunks(self._prompt, of_stages, self._embed, self._device):
             completed = ((self._cut.deepest_type, slice(len(features_TF))),)
             at = self._table.rows(start, len(features_TF))
             self._module.forward(features_TF, completed, at, self._caches.positions)

@@ -5,7 +5,7 @@ disagree about them.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from executor.draft.forced import Draft
 from executor.plan import DraftPlan, Job, ModelPlan, Plan
@@ -24,7 +24,7 @@ from executor.planning.target import Target
 from executor.text.tokenizer import Tokenizer
 from spdsim.errors import InputError
 from spdsim.machine import Machine
-from spdsim.scenario import Scenario, acceptance_of, layout_of
+from spdsim.scenario import Scenario, acceptance_of, as_a_chain, layout_of
 from spdsim.scenario.placement import anchors, layers_of_stages
 from spdsim.scenario.times import ProfileTimes
 from spdsim.schedules.spd import Layout
@@ -67,6 +67,8 @@ def plan_run(request: Request, place: Place) -> Run:
         rule = "must be 1: a stage of the executor runs on one device"
         raise InputError(f"partition.tensor_parallel is {size}: {rule}")
     layout = layout_of(written)
+    if draft.kind == "none":
+        written, layout = as_a_chain(written), replace(layout, width=1)
     check_draft(draft, request, layout.num_stages)
     if request.emulate is not None:
         scenario = written if request.scenario is not None else as_it_is_emulated(written, layout)
@@ -78,7 +80,7 @@ def plan_run(request: Request, place: Place) -> Run:
         check_computable(target, written, checkpoint, any_cut=request.any_stages)
         launch = None if request.scenario is None else written.runtime.launch
         hardware = hardware_of(request, place, layout, target.config, launch)
-        if layout.width > 1 and draft.kind != "none":
+        if layout.width > 1:
             check_tree(target, layout, hardware)
         scenario = as_it_runs(written, layout, hardware, place, is_file=request.scenario is not None)
     jobs = tuple(jobs_of(request, scenario, layout, target, draft, prompts))
@@ -118,6 +120,7 @@ def _plan(
         threads=hardware.threads,
         timeout_s=_timeout_s(request),
         emulated=None if request.emulate is None else _machine(scenario),
+        emulated_plain=None if request.emulate is None or layout.width == 1 else _machine(as_a_chain(scenario)),
     )
 
 

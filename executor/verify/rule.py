@@ -43,6 +43,32 @@ def noisy(logits_R: Tensor, sampling: Sampling, key: Key, first_row: int = 0) ->
     return noise_R.add_(tempered(logits_R, sampling))
 
 
+def foreseen(
+    draft_logits_RQ: Tensor, sampling: Sampling, key: Key, draft_token_ids_Q: Tensor | None = None
+) -> Tensor:  # fmt: skip
+    """Return the log-probabilities_RQ that a draft gives to each token to be the target's own choice (`choose`).
+
+    draft_logits_RQ: of what may come to the position of `key` after R texts. draft_token_ids_Q: as in `draft_token`.
+    With sampling the target's noise is known before its logits are, so the draft adds the same noise to its own: the
+    better they are, the likelier both have the same largest one. The text does not change, since the target looks at
+    no draft (Daliri, Musco, Suresh, arXiv:2408.07978). What top-k leaves out loses as much as it is below the cut, for
+    the target's cut may be another; top-p's cut would need a sort of every row, and is not made.
+    """
+    if sampling.is_greedy:
+        return draft_logits_RQ.float().log_softmax(dim=-1)
+    logits_RQ = tempered(draft_logits_RQ, sampling)
+    size, device = logits_RQ.shape[-1], logits_RQ.device
+    if draft_token_ids_Q is None:
+        noise_Q = gumbel_V(key, Stream.TARGET, 0, size, device)
+    else:
+        noise_Q = gumbel_of(draft_token_ids_Q, key, Stream.TARGET)
+    score_RQ = logits_RQ + noise_Q
+    if sampling.top_k:
+        last_R1 = logits_RQ.topk(kept(sampling, size)).values[:, -1:]
+        score_RQ += (logits_RQ - last_R1).clamp_(max=0.0)
+    return score_RQ.log_softmax(dim=-1)
+
+
 def draft_token(
     draft_logits_Q: Tensor, sampling: Sampling, key: Key, draft_token_ids_Q: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
@@ -72,8 +98,7 @@ def level_verdict(token_1: Tensor, level_2W: Tensor, parent: int) -> Tensor:
     """Return the verdict_3 (accepted, token, node) on a level of a tree, where the target's own choice is `token_1`.
 
     level_2W: tokens and parents of its nodes. parent: the right node of the level before, of which the right one is a
-    child. A deterministic proposal x is thus accepted with probability p(x), so that what is emitted has the law p
-    whatever is proposed.
+    child. What is emitted is that choice, so that it has the law p whatever is proposed.
     """
     is_right_W = (level_2W[0] == token_1) & (level_2W[1] == parent)
     node_1 = is_right_W.long().argmax(dim=-1, keepdim=True)

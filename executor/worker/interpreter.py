@@ -46,7 +46,12 @@ class Interpreter:
     def __init__(self, plan: Plan, worker: Worker, transport: Transport, clock: Clock, progress: Progress) -> None:
         self._plan, self._worker, self._transport = plan, worker, transport
         self._clock, self._progress = clock, progress
-        self._durations = Durations(plan.emulated, worker.index, plan.seed) if plan.emulated is not None else None
+        machines = {"spd": plan.emulated, "plain": plan.emulated_plain or plan.emulated}
+        self._emulated = {
+            method: Durations(machine, worker.index, plan.seed)
+            for method, machine in machines.items() if machine is not None
+        }  # fmt: skip
+        self._durations: Durations | None = None
         self.spans = Spans(worker.index)
         self._boxes: dict[Channel, Outbox | Inbox] = {}
         self._cycles: dict[tuple[str, int, bool, int, bool], Cycle] = {}
@@ -63,6 +68,7 @@ class Interpreter:
         state: PipelineState = schedule.start(layout, job.max_new_tokens, job.end_tokens)
         book = _Book(number, sink if index == layout.driver else None)
         self._worker.begin(job, book.commit)
+        self._durations = self._emulated.get(job.method)
         if self._durations is not None:
             self._durations.begin(job)
         first = self.spans.begin() if job.is_recorded else 0

@@ -9,6 +9,8 @@ from torch import Tensor
 from executor.draft.tree import Child, Tree
 from executor.plan import Job, Plan
 from executor.transport.message import Views
+from executor.verify.coins import Key
+from executor.verify.rule import foreseen
 from executor.verify.sampling import Sampling
 from executor.verify.warp import best
 from executor.worker.draft_role import DraftRole
@@ -127,7 +129,8 @@ class TreeDraftRole(DraftRole):
             self._children = [[(0.0, int(token_1))]]
         else:
             plan = self._plan
-            self._children = children_of(logits_RV, plan.layout.width, plan.sampling, self._draft_token_ids)
+            key = Key(plan.seed, self._sequence, position)
+            self._children = children_of(logits_RV, plan.layout.width, plan.sampling, key, self._draft_token_ids)
 
     def grow(self) -> tuple[int, Tensor] | None:
         """Choose the level that is to be sent, once: return its position and level_2W, its tokens and parents.
@@ -164,14 +167,14 @@ class TreeDraftRole(DraftRole):
 
 
 def children_of(
-    logits_RV: Tensor, width: int, sampling: Sampling, draft_token_ids_V: Tensor | None = None
+    logits_RV: Tensor, width: int, sampling: Sampling, key: Key, draft_token_ids_V: Tensor | None = None
 ) -> list[list[Child]]:
-    """Return the `width` likeliest tokens after each row, likeliest first, with their log-probabilities.
+    """Return the `width` likeliest choices of the target after each row at the position of `key`, likeliest first.
 
-    With sampling at its temperature; what it cuts off the target's law (top-k, top-p) is left in the draft's.
+    Each with its log-probability; of equals the lowest token.
     """
-    scaled_RV = logits_RV.float() if sampling.is_greedy else logits_RV.float() / sampling.temperature
-    size = scaled_RV.shape[-1]
-    found = best(scaled_RV.log_softmax(dim=-1), min(width, size), torch.arange(size, device=logits_RV.device))
+    size = logits_RV.shape[-1]
+    log_p_RV = foreseen(logits_RV, sampling, key, draft_token_ids_V)
+    found = best(log_p_RV, min(width, size), torch.arange(size, device=logits_RV.device))
     id_RW = found.id_C if draft_token_ids_V is None else draft_token_ids_V[found.id_C]
     return [list(zip(*row, strict=True)) for row in zip(found.value_C.tolist(), id_RW.tolist(), strict=True)]

@@ -26,7 +26,8 @@ def lines(scenario: "Scenario", machine: "Machine") -> list[str]:
     layout = layout_of(scenario)
     workers = _plural(len(machine.workers), "worker")
     devices = f"{_plural(scenario.devices.count, 'device')} ({scenario.devices.gpu.name}), {workers}"
-    schedule = f"LM head {_LM_HEAD[layout.lm_head]}, verification lag {layout.verification_lag}"
+    tree = f"trees of width {layout.width}, " * (layout.width > 1)
+    schedule = f"{tree}LM head {_LM_HEAD[layout.lm_head]}, verification lag {layout.verification_lag}"
     size = scenario.partition.tensor_parallel
     stages = _plural(layout.num_stages, "stage") + (f" of {size} devices" if size > 1 else "")
     if layout.num_stages == 1:

@@ -97,8 +97,9 @@ def _method(key: str, name: str, scenario: Scenario) -> Method:
         raise CannotBeHadError("it does not fit the devices")
     stages, size = scenario.partition.stages, scenario.partition.tensor_parallel
     group = f" of {size} devices" if size > 1 else ""
+    tree = f", trees of width {scenario.draft.width}" * (scenario.draft.width > 1)
     held = device_bytes(scenario)
     return Method(
-        key, f"{name}: {stages} stages{group}", machine, acceptance_of(scenario), sum(num > 0 for num in held),
+        key, f"{name}: {stages} stages{group}{tree}", machine, acceptance_of(scenario), sum(num > 0 for num in held),
         max(held),
     )  # fmt: skip

@@ -31,12 +31,17 @@ def one_stage(scenario: Scenario) -> Scenario:
     return scenario.model_copy(update={"partition": partition, "devices": devices})
 
 
+def as_a_chain(scenario: Scenario) -> Scenario:
+    """Return the scenario with one draft for each position."""
+    return scenario.model_copy(update={"draft": scenario.draft.model_copy(update={"width": 1})})
+
+
 def output_tokens(scenario: Scenario, sequence: int) -> int:
     """Return how many tokens sequence `sequence` (from 0, over all replications) generates."""
     return draw_length(scenario.workload, scenario.seed, sequence)
 
 
 __all__ = [
-    "Scenario", "acceptance_of", "layout_of", "load_scenario", "one_stage", "output_tokens", "scenario_document",
-    "scenario_of_document", "scenario_schema", "scenario_sha256", "template_text",
+    "Scenario", "acceptance_of", "as_a_chain", "layout_of", "load_scenario", "one_stage", "output_tokens",
+    "scenario_document", "scenario_of_document", "scenario_schema", "scenario_sha256", "template_text",
 ]  # fmt: skip

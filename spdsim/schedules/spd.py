@@ -41,11 +41,11 @@ class Layout:
     control: "early" sends draft and verdict as soon as they are known; "late" sends them after the
         draft rank has received the features and done its bookkeeping; "lockstep" does so too, hears from every
         stage in every cycle and tells every worker, so that all begin a cycle together, as in the authors' executor.
-    sampled: with sampling, every holder of an LM head shard needs the draft's distribution.
+    sampled: with sampling, every holder of an LM head shard needs the draft's distribution; not in a tree.
     messages: "per_edge" lets all that one worker sends another in a cycle travel as one message, so that the last
         hidden state carries the last stage's features where the draft rank gets both; "per_tensor" keeps them apart.
     width: drafts for one position, the nodes of a level of a tree, which pass the stages together; 1 is a chain. It
-        changes neither the order of ops nor who sends what, only how many tokens each is about.
+        changes no order of ops, only how many tokens each is about; and shards of the LM head hear of no level.
 
     Raises ScheduleError when a value is out of its range.
     """
@@ -326,7 +326,7 @@ def _draft_receivers(state: PipelineState) -> tuple[int, ...]:
         receivers.append(1)
     if layout.lm_head in ("last_stage", "own_device"):
         receivers.append(layout.verdict_source)
-    elif layout.lm_head == "sharded" and layout.sampled:
+    elif layout.lm_head == "sharded" and layout.sampled and layout.width == 1:
         receivers.extend(range(2, layout.num_stages + 1))
     return tuple(receivers)
 

@@ -21,6 +21,8 @@ def warnings_of(scenario: Scenario, layout: Layout, tasks: Mapping[tuple[int, Ta
     yield from _shard_warnings(scenario)
     if layout.width > 1:
         yield from _tree_warnings(scenario)
+    if isinstance(scenario.acceptance, ByWidth) and layout.num_stages > 1:
+        yield from _narrow_warnings(scenario.acceptance, layout.width)
     if isinstance(scenario.timing, ProfileTimes):
         yield from outside(scenario, scenario.timing.profile)
     if isinstance(scenario.acceptance, Replay):
@@ -63,6 +65,12 @@ def _tree_warnings(scenario: Scenario) -> Iterator[str]:
         yield f"draft.width {width}: acceptance of kind {kind} is taken to be that of a tree so wide; by_width tells"
     if any(layer.kind == "gated_delta" for layer in scenario.model.layers):
         yield f"hypothetical: draft.width {width} with recurrent states, which the executor cannot branch yet"
+
+
+def _narrow_warnings(acceptance: ByWidth, width: int) -> Iterator[str]:
+    """Tell that a level is narrower than all that are known, and so that its acceptance is lower than it is taken."""
+    if width < (narrowest := min(acceptance.p)):
+        yield f"acceptance.p begins at a width of {narrowest}: draft.width {width} has its acceptance here, so too much"
 
 
 def _replay_warnings(records: tuple[str, ...], scenario: Scenario) -> Iterator[str]:
