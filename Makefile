@@ -7,7 +7,7 @@ VENV = .venv
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: simulate test lint docs bench bench-executor clean
+.PHONY: simulate test lint docs bench bench-executor demo-train clean
 
 simulate: $(VENV)/.simulator
 	$(BIN)/spdsim simulate scenarios/h100x8.yaml
@@ -42,6 +42,10 @@ bench-executor: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.trees acceptance
 	$(BIN)/python -m benchmarks.trees cycles
+
+# A language model, its draft modules, and what they reach: about twenty minutes on two cores; goes on where it was.
+demo-train: $(VENV)/.dev
+	$(BIN)/spdsim-exec demo-train --out demo-train
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
