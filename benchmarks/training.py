@@ -22,7 +22,6 @@ import torch
 from executor.draft.cut import Cut
 from executor.draft.shape import DraftShape, draft_layer
 from executor.model.architecture import Architecture, read_architecture
-from executor.model.hybrid import HybridShape
 from executor.model.small import small_config
 from executor.model.weights import RandomWeights
 from executor.planning.config import config_of
@@ -75,8 +74,7 @@ def _measured(
     anchors = tuple(round(index * num_layers / (count - 1)) for index in range(count))
     cut = Cut(tuple(num_layers * (i + 1) // stages - num_layers * i // stages for i in range(stages)), anchors)
     teacher = Teacher(target, RandomWeights(0), cut.anchors, num_tokens, device, dtype)
-    like = target.layers[0]
-    layer = draft_layer(like.dense if isinstance(like, HybridShape) else like)
+    layer = draft_layer(target.layers[0])
     student = Student(DraftShape(cut, layer, DRAFT_LAYERS, target.vocab_size), target.rotary, teacher.norm, device)
     student.initialise(0)
     optimizer = torch.optim.AdamW(student.parameters(), lr=1e-5)

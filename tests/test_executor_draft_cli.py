@@ -95,6 +95,7 @@ REFUSED = [
     ),
     ("export-draft draft --out no/x.pt", "no/x.pt: directory no does not exist: must exist"),
     ("export-draft a.pt --out x.pt", "--out is x.pt: must be a directory: a.pt is a v11 file already"),
+    ("export-draft a.pt --out draft", "--out is draft: has a draft module: must be another directory"),
     ("export-draft a.pt --out a.txt", "--out is a.txt: is a file: must be a directory, or a name for a new one"),
     ("export-draft a.pt --out x", "a.pt: is not a checkpoint: must be a whole file of torch.save"),
 ]

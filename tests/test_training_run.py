@@ -12,10 +12,11 @@ from executor.errors import DivergedError
 from executor.model.architecture import read_architecture
 from executor.model.layers import make_layer
 from executor.model.weights import RandomWeights, load
+from executor.plan import ModelPlan
 from executor.training import held_out as held_out_module
 from executor.training.home import STATE
 from executor.training.outcome import Event, Measured
-from executor.training.rate import learning_rate
+from executor.training.steps import learning_rate, measuring
 from executor.training.trainer import StepReport
 from spdsim.errors import InputError
 from tests.training_runs import (
@@ -76,7 +77,7 @@ def test_what_is_reported_of_fills_is_what_is_measured_row_by_row(
     """Taking a few rows at a time, and a part of the vocabulary, changes no figure."""
     plan = training_plan(tmp_path / "out", data, draft_vocab=30)
     whole = run(plan).held_out
-    monkeypatch.setattr(held_out_module, "_CHUNK_ROWS", 5)
+    monkeypatch.setattr(held_out_module, "CHUNK_ROWS", 5)
     pieces = run(replace(plan, out=tmp_path / "other")).held_out
     assert whole.num_positions == pieces.num_positions == 2 * 32
     for left, right in zip(whole.fills, pieces.fills, strict=True):
@@ -131,6 +132,23 @@ def test_the_rate_rises_and_falls() -> None:
     assert rates[:11] == sorted(rates[:11]) and rates[10:] == sorted(rates[10:], reverse=True)
 
 
+@pytest.mark.parametrize("num_stages", [2, 4, 8])
+@pytest.mark.parametrize("per_step", [1, 16])
+def test_measuring_takes_a_tenth_of_the_time_of_training_or_what_is_needed_for_any_figure(
+    num_stages: int, per_step: int
+) -> None:
+    """Twenty times at most, and never on fewer than four windows; whoever asks for more gets it."""
+    cost = (num_stages + 4) / 6
+    for steps in (1, 7, 60, 150, 1000, 30_000):
+        when = measuring(steps, per_step, num_stages, None)
+        times = -(-steps // when.every)
+        windows = times * when.few + when.last
+        assert 1 <= times <= 20 and 4 <= when.few <= 64 and 4 <= when.last <= 64
+        assert windows * cost <= 0.1 * steps * per_step or (times, when.few, when.last) == (1, 4, 4)
+    assert measuring(30_000, 16, num_stages, None).last == 64
+    assert measuring(60, 1, num_stages, 5).every == 5
+
+
 # What is kept.
 
 
@@ -168,11 +186,14 @@ def test_a_state_goes_on_with_its_own_settings_only(tmp_path: Path, data: Path) 
         ("--seed is 1: must be 0, as when the run in", {"seed": 1}),
         ("--steps is 5: must be 4", {"steps": 5}),
         ("--learning-rate is 0.1: must be 0.01", {"learning_rate": 0.1}),
-        ("--layers is [1, 2, 1]: must be [2, 1, 1]", {"layers": (1, 2, 1)}),
+        ("--layers is 1,2,1: must be 2,1,1", {"layers": (1, 2, 1)}),
+        ("--draft-vocab is 9: must be left out", {"draft_vocab": 9}),
         ("--layout is per_type", {"layout": "per_type"}),
-        ("--expected-acceptance is None", {"expected_acceptance": None}),
-        ("--data is ", {"data": other_data}),
-        ("--held-out is ", {"held_out": 0.4}),
+        ("--fills is published: must be verified", {"expected_acceptance": None}),
+        ("--expected-acceptance is 0.5: must be 0.75", {"expected_acceptance": 0.5}),
+        ("--data is another than before: must be the same", {"data": other_data}),
+        ("--held-out is another than before", {"held_out": 0.4}),
+        ("--model is another than before", {"model": ModelPlan(CONFIG, tmp_path)}),
     ]
     for expected, change in changes:
         with pytest.raises(InputError) as refusal:

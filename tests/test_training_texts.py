@@ -22,10 +22,9 @@ from executor.training.batches import Order, split_by_document, spread
 from executor.training.chat import ChatTemplate
 from executor.training.corpus import LEAST_TOKENS, Corpus, read_corpus
 from executor.training.encoding import Encoder
-from executor.training.keyed import fill_of_step, fill_shares
-from executor.training.material import read_material
+from executor.training.material import count_tokens, coverage, most_frequent, read_material
+from executor.training.steps import fill_of_step, fill_shares
 from executor.training.texts import Chat, Document, Message, Tokens, documents
-from executor.training.vocabulary import count_tokens, coverage, most_frequent
 from spdsim.acceptance_fit.verdicts import fill_depths
 from spdsim.errors import InputError
 from tests.training_runs import random_texts, token_lines, training_plan
@@ -90,8 +89,8 @@ BAD_LINES = {
     "a list": ('["text"]', 'is a list: must be a mapping with "text" or "messages"'),
     "neither": ('{"content": 1}', 'has content: must have one of "text", "messages"'),
     "nothing": ("{}", "has nothing: must have one of"),
-    "no string": ('{"text": 5}', "text is a int: must be a string"),
-    "no messages": ('{"messages": {}}', "messages is a dict: must be a list of messages"),
+    "no string": ('{"text": 5}', "text is a number: must be a string"),
+    "no messages": ('{"messages": {}}', "messages is a mapping: must be a list of messages"),
     "no content": ('{"messages": [{"role": "user"}]}', r'messages[0]: must have "role" and "content"'),
     "no tokens": ('{"tokens": [1, true]}', "tokens: must be a list of token ids, such as [1, 2, 3]"),
 }
@@ -206,7 +205,8 @@ def test_documents_are_held_out_whole_and_of_one_document_the_end() -> None:
     assert split_by_document(many, 0.2, seed=3) == split != split_by_document(many, 0.2, seed=4)
     one = corpus_of([Document(1, "x" * 320)])
     assert split_by_document(one, 0.2, seed=3).held_out == (8, 9)
-    with pytest.raises(InputError, match="is one sequence: must be longer, so that some can be held out, or give"):
+    assert split_by_document(one, 0.99, seed=3).trained == (0,)
+    with pytest.raises(InputError, match="is one sequence of --sequence-length tokens at most: must be two"):
         split_by_document(corpus_of([Document(1, "x" * 30)]), 0.2, seed=3)
 
 

@@ -17,16 +17,13 @@ from executor.draft.checkpoint import SavedDraft
 from executor.draft.cut import Cut
 from executor.draft.shape import DraftShape, draft_layer
 from executor.model.architecture import Architecture, read_architecture
-from executor.model.hybrid import HybridShape
 from executor.model.weights import Checkpoint, RandomWeights, Weights, load
 from executor.plan import Plan
 from executor.rank import device_of
+from executor.training.loss import CHUNK_ROWS
 from executor.training.student import Student
 from executor.training.teacher import Lesson, Teacher
 from executor.worker.channels import DTYPES
-
-_CHUNK_ROWS = 256
-"""Rows whose logits are there at a time: a vocabulary is large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,14 +117,13 @@ class Offline:
 
 def _best(logits: Callable[[Tensor], Tensor], hidden_RH: Tensor) -> Tensor:
     """The likeliest of each row's tokens, int64 (R,), the lowest among equals."""
-    parts = [logits(part_CH).argmax(-1) for part_CH in torch.split(hidden_RH, _CHUNK_ROWS)]
+    parts = [logits(part_CH).argmax(-1) for part_CH in torch.split(hidden_RH, CHUNK_ROWS)]
     return torch.cat(parts) if parts else hidden_RH.new_empty(0, dtype=torch.int64)
 
 
 def _shape(plan: Plan, saved: SavedDraft | None, architecture: Architecture, cut: Cut) -> DraftShape:
     """The shape of the module at a cut; a checkpoint's is checked at the cut that it was made for."""
-    like = architecture.layers[0]
-    layer = draft_layer(like.dense if isinstance(like, HybridShape) else like)
+    layer = draft_layer(architecture.layers[0])
     if saved is not None:
         trained = Cut(trained_layers(saved, architecture.num_layers), saved.config.anchors)
         return replace(saved.shape_for(trained, layer, architecture.vocab_size), cut=cut)

@@ -8,6 +8,7 @@ from executor.acceptance.measure import Measured
 from executor.acceptance.online import Recorded
 from executor.acceptance.subject import Asked, Subject
 from executor.planning import Run
+from executor.planning.saved import recut_note
 from spdsim import __version__
 from spdsim.acceptance_fit import fit_document, fragment_text
 from spdsim.acceptance_fit.document import table_text
@@ -129,12 +130,10 @@ def _remarks(subject: Subject, run: Run, measured: Measured) -> Iterator[tuple[s
             "Note", f"a draft is right if it is what the target would say, whatever the text says: the same at "
             f"{share:.0f} % of the positions. Text of its own may be easier for the target's draft module, or harder",
         )  # fmt: skip
-    if subject.trained_stages not in (None, run.plan.layout.num_stages):
-        n = run.plan.layout.num_stages
-        yield (
-            "Note", f"the draft module was trained for n = {subject.trained_stages}; with n = {n} a depth has other "
-            "features than it learnt from",
-        )  # fmt: skip
+    # A run says it itself.
+    if subject.text is not None and subject.checkpoint is not None:
+        note = recut_note(subject.checkpoint, run.plan.layers)
+        yield from () if note is None else (("Note", note),)
     if run.plan.model.directory is None:
         yield "Note", "the model has random weights: what it writes means nothing"
     if subject.checkpoint is None:

@@ -29,7 +29,7 @@ def export_draft(
 
     Example:  spdsim-exec export-draft my-draft --out my-draft.pt --base-model Qwen/Qwen3-8B
     """
-    from executor.draft.files import broken_file_rule, own_files
+    from executor.draft.files import CONFIG, broken_file_rule, own_files
     from spdsim.errors import InputError
 
     if out is None:
@@ -41,6 +41,8 @@ def export_draft(
             raise InputError(f"--out is {out}: must be a directory: {checkpoint} is a v11 file already")
         if out.exists() and not out.is_dir():
             raise InputError(f"--out is {out}: is a file: must be a directory, or a name for a new one")
+        if (out / CONFIG).exists():
+            raise InputError(f"--out is {out}: has a draft module: must be another directory")
     elif out.suffix != ".pt" or out.is_dir():
         raise InputError(f"--out is {out}: must be a file whose name ends in .pt: {checkpoint} becomes a v11 file")
 

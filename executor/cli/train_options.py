@@ -136,7 +136,7 @@ Every = Annotated[
     int | None,
     _option(
         _TRAINING, "--every", "Steps between measurements on held-out text, after each of which all is kept.  "
-        "[default: a twentieth of all]", "N",
+        "[default: a twentieth of all, more in short runs]", "N",
     ),
 ]  # fmt: skip
 

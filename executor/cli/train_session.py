@@ -114,8 +114,9 @@ class _Wish:
                 return
             raise KeyboardInterrupt
         self._came_s = monotonic()
-        # As bytes: what is being printed may be interrupted here.
-        os.write(2, f"{PROGRAM}: stopping after this step; once more stops at once\n".encode())
+        # As bytes: what is being printed may be interrupted here. On a terminal a bar stands in the line.
+        line = "\n" if os.isatty(2) else ""
+        os.write(2, f"{line}{PROGRAM}: stopping after this step; once more stops at once\n".encode())
 
     def end(self) -> None:
         """Listen no more."""

@@ -6,7 +6,9 @@ Knows nothing of where weights come from.
 from dataclasses import dataclass, replace
 
 from executor.draft.cut import Cut
+from executor.model.architecture import LayerShape
 from executor.model.dense import DenseShape
+from executor.model.hybrid import HybridShape
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class DraftShape:
         return self.vocab_size if self.draft_token_ids is None else len(self.draft_token_ids)
 
 
-def draft_layer(target: DenseShape) -> DenseShape:
+def draft_layer(target: LayerShape) -> DenseShape:
     """Return the layer of a draft module for a target with such layers: full attention, q and k norms, no biases."""
-    return replace(target, qk_norm=True, attention_bias=False, output_bias=False, window=None)
+    dense = target.dense if isinstance(target, HybridShape) else target
+    return replace(dense, qk_norm=True, attention_bias=False, output_bias=False, window=None)

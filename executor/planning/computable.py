@@ -30,10 +30,8 @@ def check_computable(target: Target, scenario: Scenario, checkpoint: Path | None
         from executor.draft.checkpoint import read
         from executor.draft.cut import Cut
         from executor.draft.shape import draft_layer
-        from executor.model.hybrid import HybridShape
 
-        like = architecture.layers[0]
-        layer = draft_layer(like.dense if isinstance(like, HybridShape) else like)
+        layer = draft_layer(architecture.layers[0])
         cut = Cut(layers_of_stages(scenario), anchors(scenario))
         saved = read(checkpoint)
         saved.shape_for(cut, layer, architecture.vocab_size, any_cut=any_cut)

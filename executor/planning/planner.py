@@ -18,7 +18,7 @@ from executor.planning.jobs import jobs_of, lengths
 from executor.planning.options import SCENARIO_TIMES, check_draft, check_no_module, sampling_of
 from executor.planning.place import Place
 from executor.planning.request import Request
-from executor.planning.saved import recut
+from executor.planning.saved import recut_note
 from executor.planning.scenario import scenario_of, source_of
 from executor.planning.target import Target
 from executor.text.tokenizer import Tokenizer
@@ -150,8 +150,8 @@ def _notes(request: Request, written: Scenario, plan: Plan, draft: Draft) -> Ite
         if recorded is not None:
             yield f"sequence {sequence} has {recorded} tokens, not {wanted}: its recorded verdicts end there"
     checkpoint = plan.draft.checkpoint if request.any_stages else None
-    if checkpoint is not None and (made_for := recut(checkpoint, plan.layers)):
-        yield f"the draft module was made for {made_for}: with other stages other drafts are right (--any-stages)"
+    if checkpoint is not None and (note := recut_note(checkpoint, plan.layers)):
+        yield note
     if request.scenario is None or request.emulate is not None:
         return
     runtime, devices = written.runtime, written.devices

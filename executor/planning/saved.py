@@ -34,15 +34,16 @@ def saved_settings(
     yield from (Setting("--draft", path, value) for path, value in said.items() if path != _LAYERS or value is not None)
 
 
-def recut(checkpoint: Path, layers: tuple[int, ...]) -> str | None:
-    """Return the stages that a checkpoint was made for, in words, if they are not those of a run; None if they are."""
+def recut_note(checkpoint: Path, layers: tuple[int, ...]) -> str | None:
+    """Return in words that a checkpoint was made for other stages than those of a run; None if it was not."""
     from executor.draft.checkpoint import read
 
     config = read(checkpoint).config
     if config.num_stages == len(layers) and config.stage_layers in (None, layers):
         return None
     cut = "" if config.stage_layers is None else f" of {' + '.join(map(str, config.stage_layers))} layers"
-    return f"{config.num_stages} stage{'s' * (config.num_stages > 1)}{cut}"
+    made_for = f"{config.num_stages} stage{'s' * (config.num_stages > 1)}{cut}"
+    return f"the draft module was made for {made_for}: with other stages other drafts are right"
 
 
 def _said(checkpoint: Path) -> dict[KeyPath, Any]:

@@ -11,7 +11,6 @@ from executor.draft.module import DraftModule
 from executor.draft.runner import Runner
 from executor.draft.shape import DraftShape, draft_layer
 from executor.model.head import final_norm
-from executor.model.hybrid import HybridShape
 from executor.model.rows import RowTable
 from executor.model.weights import load
 from executor.probing.findings import Finding, Measured, Params, in_words
@@ -60,8 +59,7 @@ def _drafting(runner: Runner, newest: int, rows: int) -> Callable[[], Tensor]:
 
 
 def _shape(subject: Subject, num_layers: int) -> DraftShape:
-    size, like = subject.plan.draft.vocab_size, subject.architecture.layers[0]
-    layer = draft_layer(like.dense if isinstance(like, HybridShape) else like)
+    size, layer = subject.plan.draft.vocab_size, draft_layer(subject.architecture.layers[0])
     ids = None if size is None else tuple(range(size))
     return DraftShape(subject.cut, layer, num_layers, subject.architecture.vocab_size, ids)
 

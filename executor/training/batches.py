@@ -10,7 +10,7 @@ from math import ceil
 import torch
 
 from executor.training.corpus import Corpus
-from executor.training.keyed import key_of
+from executor.training.steps import key_of
 from spdsim.errors import InputError
 
 
@@ -34,12 +34,12 @@ def split_by_document(corpus: Corpus, share: float, seed: int) -> Split:
         held = {owners[index] for index in order[:num_held]}
         marks = [span.document in held for span in corpus.spans]
     else:
-        num_held = max(1, round(share * len(corpus.spans)))
+        num_held = min(max(1, round(share * len(corpus.spans))), len(corpus.spans) - 1)
         marks = [number >= len(corpus.spans) - num_held for number in range(len(corpus.spans))]
     split = Split(*(tuple(number for number, mark in enumerate(marks) if mark is kind) for kind in (False, True)))
-    if not split.trained:
-        rule = "must be longer, so that some can be held out, or give --held-out FILE"
-        raise InputError(f"{corpus.file}: is one sequence: {rule}")
+    if not (split.trained and split.held_out):
+        rule = "must be two at least, so that one can be held out: give more text, or --held-out FILE"
+        raise InputError(f"{corpus.file}: is one sequence of --sequence-length tokens at most: {rule}")
     return split
 
 

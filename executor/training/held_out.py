@@ -11,15 +11,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from executor.training.corpus import Window
+from executor.training.loss import CHUNK_ROWS
 from executor.training.ranks import Ranks
 from executor.training.student import Student
 from executor.training.teacher import Lesson, Teacher
-
-MOST_WINDOWS = 64
-"""Windows that are measured at most: with 1,000 tokens each, a share is known to a fifth of a percent."""
-
-_CHUNK_ROWS = 256
-"""Rows whose logits over all token ids are there at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +70,8 @@ def _sums(
 ) -> Tensor:
     """Over the rows of a window: their weights, those that agree with the target, and their divergence from it (3,)."""
     sums_3 = weights_S.new_zeros(3)
-    for start in range(0, len(hidden_SH), _CHUNK_ROWS):
-        rows = slice(start, start + _CHUNK_ROWS)
+    for start in range(0, len(hidden_SH), CHUNK_ROWS):
+        rows = slice(start, start + CHUNK_ROWS)
         theirs_CX, ours_CV = teacher.logits(lesson.hidden_TH[rows]), student.logits(hidden_SH[rows])
         drafts_C = ours_CV.argmax(-1) if ids_V is None else ids_V[ours_CV.argmax(-1)]
         theirs_CV = theirs_CX if ids_V is None else theirs_CX[:, ids_V]

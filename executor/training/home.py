@@ -1,16 +1,24 @@
-"""The directory of a training run: what is there before it begins, and what must not be lost.
+"""The directory of a training run: what is there before it begins, what must not be lost, and the state in it.
 
-Needs no torch.
+The state is what it takes to go on exactly, and the settings that must not change: a `torch.save` of plain values and
+tensors, written aside and renamed, read with `weights_only`. Loads torch where it is read or written.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
+from executor.draft.files import CONFIG
 from spdsim.errors import InputError
+from spdsim.files import atomic_path
 
-CONFIG, STATE = "draft.json", "state.pt"
+STATE = "state.pt"
+_FORMAT, _VERSION = "spdsim-training", 1
+
+DIGESTS = ("--model", "--data", "--held-out")
+"""Settings of which a digest is kept, which tells people nothing."""
 
 
 def check_home(directory: Path, *, resume: bool, force: bool) -> None:
@@ -53,3 +61,51 @@ def made_home(directory: Path, *, resume: bool) -> Iterator[None]:
         if is_new:
             with suppress(OSError):
                 directory.rmdir()
+
+
+def write_state(directory: Path, settings: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+    """Write a state into a run's directory, over the one before. Raises InputError where it cannot be written."""
+    import torch
+
+    with atomic_path(directory / STATE) as file:
+        torch.save({"format": _FORMAT, "version": _VERSION, "settings": dict(settings), **state}, file)
+
+
+def read_state(directory: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the state in a run's directory, on the CPU.
+
+    settings: of the run that shall go on; raises InputError where they are not those of the state, or where there is
+    none that can be read.
+    """
+    import torch
+
+    file = directory / STATE
+    if not file.is_file():
+        raise InputError(f"--resume: {file}: there is no such file: must be what a run that was stopped left")
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception:  # what a damaged file makes the reader raise is no fixed set
+        raise InputError(f"--resume: {file}: cannot be read: must be the state of a training run") from None
+    if not isinstance(state, dict) or (state.get("format"), state.get("version")) != (_FORMAT, _VERSION):
+        raise InputError(f"--resume: {file}: is of another format: must be the state of a training run")
+    for name, value in settings.items():
+        if (before := state["settings"].get(name)) != value:
+            raise InputError(f"{_differs(name, value, before)}, as when the run in {directory} began")
+    return dict(state)
+
+
+def forget_state(directory: Path) -> None:
+    """Remove the state of a run's directory, if there is one."""
+    (directory / STATE).unlink(missing_ok=True)
+
+
+def _differs(name: str, value: Any, before: Any) -> str:
+    """What a setting is and what it must be, in words."""
+    if name in DIGESTS:
+        return f"{name} is another than before: must be the same"
+    needed = "must be left out" if before is None else f"must be {_shown(before)}"
+    return f"{name} is {'not given' if value is None else _shown(value)}: {needed}"
+
+
+def _shown(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,9 +1,16 @@
-"""What a run trains on and what it holds out, read before anything is loaded, and the draft vocabulary of it."""
+"""What a run trains on and what it holds out, read before anything is loaded, and the draft vocabulary of it.
 
-from collections.abc import Iterator
+The draft vocabulary are the token ids that the training text has most often.
+Shapes: V token ids of the draft vocabulary.
+"""
+
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from executor.text.tokenizer import ByteTokenizer, load_tokenizer
 from executor.training.batches import Split, split_by_document
@@ -12,8 +19,10 @@ from executor.training.corpus import Corpus, read_corpus
 from executor.training.encoding import Encoder
 from executor.training.plan import TrainingPlan
 from executor.training.texts import documents
-from executor.training.vocabulary import count_tokens, coverage, most_frequent
 from spdsim.errors import InputError
+
+_TEXTS = 512
+"""Windows that are counted at a time: one count goes over the whole vocabulary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,3 +79,26 @@ def _template(home: Path | None, name: str) -> ChatTemplate:
     if home is None:
         raise InputError(f"{name}: has no files, and so no chat template: give texts or token ids")
     return ChatTemplate(home)
+
+
+def count_tokens(windows: Iterable[Tensor], vocab_size: int) -> Tensor:
+    """Return how often each token id occurs, int64 (vocab_size,)."""
+    total, held = torch.zeros(vocab_size, dtype=torch.int64), list[Tensor]()
+    for tokens in windows:
+        held.append(tokens)
+        if len(held) == _TEXTS:
+            total += torch.cat(held).bincount(minlength=vocab_size)
+            held.clear()
+    return total + torch.cat(held).bincount(minlength=vocab_size) if held else total
+
+
+def most_frequent(counts: Tensor, size: int) -> tuple[int, ...]:
+    """Return the `size` token ids with the largest counts, rising; of equal ones the lower first."""
+    order = torch.sort(counts, descending=True, stable=True).indices
+    return tuple(sorted(order[:size].tolist()))
+
+
+def coverage(counts: Tensor, ids: tuple[int, ...] | None) -> float:
+    """Return the share of counted tokens that are among `ids`; None: all are."""
+    total = int(counts.sum())
+    return 1.0 if ids is None or not total else int(counts[list(ids)].sum()) / total

@@ -62,8 +62,9 @@ class TrainingPlan:
 
     def settings(self) -> dict[str, Any]:
         """Return, by option, what must not change for a run to be resumed exactly, as far as options alone say it."""
+        model = json.dumps([dict(self.model.config), self.model.directory is None], sort_keys=True)
         return {
-            "--model": sha256(json.dumps(dict(self.model.config), sort_keys=True).encode()).hexdigest()[:16],
+            "--model": sha256(model.encode()).hexdigest()[:16],
             "--layers": list(self.layers),
             "--anchors": list(self.anchors),
             "--draft-layers": self.draft_layers,
@@ -74,6 +75,7 @@ class TrainingPlan:
             "--learning-rate": self.learning_rate,
             "--seed": self.seed,
             "--layout": self.layout,
+            "--fills": "published" if self.expected_acceptance is None else "verified",
             "--expected-acceptance": self.expected_acceptance,
             "--dtype": self.dtype,
         }

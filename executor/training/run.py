@@ -16,17 +16,16 @@ from executor.draft.checkpoint import save_directory
 from executor.draft.cut import Cut
 from executor.draft.shape import DraftShape, draft_layer
 from executor.model.architecture import Architecture, read_architecture
-from executor.model.hybrid import HybridShape
 from executor.model.weights import Checkpoint, RandomWeights, Weights
 from executor.training.batches import Order, spread
-from executor.training.held_out import MOST_WINDOWS, measure
-from executor.training.home import made_home
+from executor.training.held_out import measure
+from executor.training.home import forget_state, made_home, read_state, write_state
 from executor.training.material import Material, read_material
 from executor.training.outcome import Began, Event, Measured, Outcome, Preparing, facts_of
 from executor.training.plan import TrainingDType, TrainingPlan
 from executor.training.ranks import Ranks
 from executor.training.start import start
-from executor.training.state import forget_state, read_state, write_state
+from executor.training.steps import measuring
 from executor.training.student import Student
 from executor.training.teacher import Teacher
 from executor.training.trainer import Exercise, Recipe, StepReport, Trainer
@@ -34,11 +33,8 @@ from executor.training.trainer import Exercise, Recipe, StepReport, Trainer
 Sink = Callable[[Event], None]
 
 _DTYPES: dict[TrainingDType, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-_SHARE = 20
-"""Of the steps, one in so many warms up; and so often the held-out text is measured."""
-
-_FEWEST_WINDOWS, _EASE = 4, 8
-"""Of held-out text; one for so many that are trained on, so that to measure takes less time than to train."""
+_WARM_UP_SHARE = 20
+"""Of the steps, one in so many warms up."""
 
 _COLD_STEPS = 2
 """The first steps of a process, which take longer."""
@@ -81,7 +77,7 @@ def _tell_nobody(event: Event) -> None:
 
 def _recipe(plan: TrainingPlan, order: Order) -> Recipe:
     steps = order.steps_of(plan.epochs or 1.0) if plan.steps is None else plan.steps
-    warm_up = steps // _SHARE if plan.warm_up is None else min(plan.warm_up, steps)
+    warm_up = steps // _WARM_UP_SHARE if plan.warm_up is None else min(plan.warm_up, steps)
     return Recipe(
         steps=steps,
         accumulate=plan.accumulate,
@@ -124,10 +120,10 @@ class _Run:
         weights: Weights = RandomWeights(plan.model.seed) if directory is None else Checkpoint(directory)
         cut = Cut(plan.layers, plan.anchors)
         teacher = Teacher(architecture, weights, cut.anchors, plan.sequence_length, device, _DTYPES[plan.dtype])
-        like = architecture.layers[0]
-        layer = draft_layer(like.dense if isinstance(like, HybridShape) else like)
         ids = material.draft_token_ids
-        self._shape = DraftShape(cut, layer, plan.draft_layers, architecture.vocab_size, ids)
+        self._shape = DraftShape(
+            cut, draft_layer(architecture.layers[0]), plan.draft_layers, architecture.vocab_size, ids
+        )
         self._ids_V = None if ids is None else torch.tensor(ids, dtype=torch.int64, device=device)
         self._teacher, self._student = teacher, Student(self._shape, architecture.rotary, teacher.norm, device)
         start(
@@ -144,10 +140,9 @@ class _Run:
 
     def train(self, wishes_to_stop: Callable[[], bool]) -> Outcome:
         """Do every step that is left."""
-        steps = self._recipe.steps
-        every = self._plan.every or max(1, steps // _SHARE)
-        a_few = max(_FEWEST_WINDOWS, min(every * self._recipe.accumulate * self._ranks.size // _EASE, MOST_WINDOWS))
-        self._measure(a_few)
+        steps, per_step = self._recipe.steps, self._recipe.accumulate * self._ranks.size
+        when = measuring(steps, per_step, self._plan.num_stages, self._plan.every)
+        self._measure(when.few)
         self._tell(Began(self._trainer.num_done, steps))
         is_stopped = False
         while self._trainer.num_done < steps and not is_stopped:
@@ -157,8 +152,8 @@ class _Run:
             self._tell(report)
             is_last = report.step == steps
             is_stopped = report.is_stopped and not is_last
-            if report.step % every == 0 or is_last:
-                self._measure(MOST_WINDOWS if is_last else a_few)
+            if report.step % when.every == 0 or is_last:
+                self._measure(when.last if is_last else when.few)
                 self._keep(is_complete=is_last)
             elif is_stopped:
                 self._keep(is_complete=False)

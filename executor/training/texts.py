@@ -114,7 +114,7 @@ def _content(written: str, where: str) -> Content:
         reason = error.msg if isinstance(error, json.JSONDecodeError) else "it cannot be read"
         raise InputError(f"{where}: is not JSON: {reason}") from None
     if not isinstance(data, dict):
-        raise InputError(f'{where}: is a {type(data).__name__}: must be a mapping with "text" or "messages"')
+        raise InputError(f'{where}: is {_kind(data)}: must be a mapping with "text" or "messages"')
     for key in ("messages", "conversations"):
         if key in data:
             return _messages(data[key], f"{where}: {key}")
@@ -124,7 +124,7 @@ def _content(written: str, where: str) -> Content:
         keys = ", ".join(map(str, data)) or "nothing"
         raise InputError(f'{where}: has {keys}: must have one of "text", "messages", "conversations", "tokens"')
     if not isinstance(data["text"], str):
-        raise InputError(f"{where}: text is a {type(data['text']).__name__}: must be a string")
+        raise InputError(f"{where}: text is {_kind(data['text'])}: must be a string")
     return _whole(data["text"])
 
 
@@ -135,7 +135,7 @@ def _whole(text: str) -> str:
 
 def _messages(written: Any, where: str) -> Chat:
     if not isinstance(written, list):
-        raise InputError(f"{where} is a {type(written).__name__}: must be a list of messages")
+        raise InputError(f"{where} is {_kind(written)}: must be a list of messages")
     return Chat(tuple(_message(each, f"{where}[{number}]") for number, each in enumerate(written)))
 
 
@@ -151,3 +151,18 @@ def _tokens(written: Any, where: str) -> Tokens:
     if not isinstance(written, list) or not all(type(token) is int for token in written):
         raise InputError(f"{where}: must be a list of token ids, such as [1, 2, 3]")
     return Tokens(tuple(written))
+
+
+def _kind(value: Any) -> str:
+    """What JSON calls a value of this type."""
+    match value:
+        case None | bool():
+            return json.dumps(value)
+        case int() | float():
+            return "a number"
+        case str():
+            return "a string"
+        case list():
+            return "a list"
+        case _:
+            return "a mapping"

@@ -22,10 +22,9 @@ from torch import Tensor, nn
 from executor.errors import DivergedError
 from executor.training.batches import Order
 from executor.training.corpus import Corpus
-from executor.training.keyed import fill_of_step, fill_shares
 from executor.training.loss import distillation
 from executor.training.ranks import Ranks
-from executor.training.rate import learning_rate
+from executor.training.steps import fill_of_step, fill_shares, learning_rate
 from executor.training.student import Student
 from executor.training.teacher import Lesson, Teacher
 

@@ -17,7 +17,6 @@ from executor.draft.shape import DraftShape, draft_layer
 from executor.draft.tree_drafter import TreeDrafter
 from executor.model.architecture import Architecture, read_architecture
 from executor.model.head import Embedding, Head, final_norm
-from executor.model.hybrid import HybridShape
 from executor.model.rows import RowTable
 from executor.model.stage import StageModel
 from executor.model.tree import num_levels
@@ -114,8 +113,7 @@ class _Builder:
         return DraftRole(plan, drafter, self._draft_token_ids(), self._device)
 
     def _draft_shape(self) -> DraftShape:
-        plan, like = self._plan, self._target.layers[0]
-        layer = draft_layer(like.dense if isinstance(like, HybridShape) else like)
+        plan, layer = self._plan, draft_layer(self._target.layers[0])
         if self._saved is not None:
             vocab_size, any_cut = self._target.vocab_size, plan.draft.any_cut
             return self._saved.shape_for(self._cut, layer, vocab_size, any_cut=any_cut)

@@ -94,12 +94,12 @@ def _tallied(verdict: "Callable[[int, Ints], Bools]", num_draws: int, table: Tab
     right_BS = np.zeros((num_draws, num_sequences), np.int64)
     depth_BS, run_BS = np.ones_like(right_BS), np.zeros_like(right_BS)
     is_draft_ST = table.is_draft_ST
+    class_of_run = np.searchsorted(RUN_STARTS, np.arange(longest + 1), side="right") - 1
     for t in range(longest):
         is_draft_BS = np.broadcast_to(is_draft_ST[:, t], depth_BS.shape)
         accepted_BS = verdict(t, depth_BS) & is_draft_BS
         rejected_BS = ~accepted_BS & is_draft_BS
-        classes_BS = np.searchsorted(RUN_STARTS, run_BS, side="right") - 1
-        _count(runs_BC, classes_BS, rejected_BS)
+        _count(runs_BC, class_of_run[run_BS], rejected_BS)
         _count(drafts_BD, depth_BS, is_draft_BS)
         _count(right_BD, depth_BS, accepted_BS)
         right_BS += accepted_BS

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _NAMES = ("p, easy", "p, hard", "stay, easy", "stay, hard")
 _LEAST = 1e-9
 _EXPECTATIONS, _NEWTON_STEPS, _CLOSE = 60, 25, 1e-5
+_RACE, _AHEAD = 12, 3
 _STEP, _END = 2e-3, 1e-4
 _Z = 1.959964
 _DAMPINGS = (0.0, 1e-3, 1e-1, 1e1, 1e3)
@@ -37,7 +38,10 @@ def fit_markov(table: Table) -> Family:
     """Return the two states, the easy one first, of sequences with some drafts accepted and some not."""
     points_P4 = _starts(float(table.accepted_ST.sum() / table.lengths_S.sum()))
     known = np.full(len(points_P4), -np.inf)
-    for _ in range(_EXPECTATIONS):
+    for number in range(_EXPECTATIONS):
+        if number == _RACE:
+            # What is behind by then is on its way to the same top, or to a lower one.
+            points_P4, known = points_P4[ahead := np.argsort(known)[-_AHEAD:]], known[ahead]
         passed = _forward(points_P4, table)
         points_P4 = _maximised(points_P4, passed, table)
         if passed.log_likelihood_P.max() - known.max() < _END:
@@ -71,18 +75,18 @@ def _starts(p: float) -> "Floats":
 
 @dataclass(frozen=True, slots=True)
 class _Forward:
-    """easy_PST: probability of the easy state given the verdicts so far; before_PST: given those before."""
+    """easy_TPS: probability of the easy state given the verdicts so far; before_TPS: given those before."""
 
     log_likelihood_P: "Floats"
-    easy_PST: "Floats"
-    before_PST: "Floats"
+    easy_TPS: "Floats"
+    before_TPS: "Floats"
 
 
 def _forward(points_P4: "Floats", table: Table) -> _Forward:
     p_easy_P1, p_hard_P1, stay_easy_P1, stay_hard_P1 = points_P4.T[:, :, None]
     leave_easy_P1, leave_hard_P1 = 1.0 - stay_easy_P1, 1.0 - stay_hard_P1
     num_sequences, longest = table.accepted_ST.shape
-    easy_PST, before_PST = np.empty((2, len(points_P4), num_sequences, longest))
+    easy_TPS, before_TPS = np.empty((2, longest, len(points_P4), num_sequences))
     before_PS = np.broadcast_to(leave_hard_P1 / (leave_easy_P1 + leave_hard_P1), (len(points_P4), num_sequences))
     total_PS = np.zeros((len(points_P4), num_sequences))
     is_draft_ST = table.is_draft_ST
@@ -91,10 +95,10 @@ def _forward(points_P4: "Floats", table: Table) -> _Forward:
         easy_PS = before_PS * np.where(accepted_S, p_easy_P1, 1.0 - p_easy_P1)
         both_PS = easy_PS + (1.0 - before_PS) * np.where(accepted_S, p_hard_P1, 1.0 - p_hard_P1)
         total_PS += np.log(both_PS) * is_draft_S
-        before_PST[:, :, t] = before_PS
-        easy_PST[:, :, t] = easy_PS = easy_PS / both_PS
+        before_TPS[t] = before_PS
+        easy_TPS[t] = easy_PS = easy_PS / both_PS
         before_PS = easy_PS * stay_easy_P1 + (1.0 - easy_PS) * leave_hard_P1
-    return _Forward(total_PS.sum(axis=1), easy_PST, before_PST)
+    return _Forward(total_PS.sum(axis=1), easy_TPS, before_TPS)
 
 
 def _maximised(points_P4: "Floats", passed: _Forward, table: Table) -> "Floats":
@@ -107,10 +111,10 @@ def _maximised(points_P4: "Floats", passed: _Forward, table: Table) -> "Floats":
     moves_P4 = np.zeros((len(points_P4), 4))
     is_draft_ST = table.is_draft_ST
     for t in reversed(range(table.accepted_ST.shape[1])):
-        easy_PS, is_draft_S = passed.easy_PST[:, :, t], is_draft_ST[:, t]
+        easy_PS, is_draft_S = passed.easy_TPS[t], is_draft_ST[:, t]
         if t + 1 < table.accepted_ST.shape[1]:
             goes_on_S = is_draft_ST[:, t + 1]
-            before_PS = passed.before_PST[:, :, t + 1]
+            before_PS = passed.before_TPS[t + 1]
             then_easy_PS, then_hard_PS = state_PS / before_PS, (1.0 - state_PS) / (1.0 - before_PS)
             moves = (
                 easy_PS * stay_easy_P1 * then_easy_PS, easy_PS * (1.0 - stay_easy_P1) * then_hard_PS,
