@@ -34,8 +34,9 @@ EXECUTOR_FLOORS = [
     {"events", "transport", "machine_info"},
     {"worker", "training"},
     {"rank"},
-    {"launch", "planning", "summary"},
+    {"launch", "planning", "summary", "traces"},
     {"probing", "acceptance"},
+    {"demo"},
     {"cli"},
 ]
 """The same for the executor, which stands on the whole of spdsim."""
@@ -87,12 +88,13 @@ EXECUTOR_HOMES = {
         "probing",
         "acceptance",
         "training",
+        "demo",
     },
-    "numpy": {"planning", "summary"},
+    "numpy": {"planning", "summary", "demo"},
     "pydantic": {"planning"},
     "safetensors": {"model", "draft"},
     "tokenizers": {"text"},
-    "transformers": {"training"},
+    "transformers": {"training", "demo"},
     "rich": {"cli"},
     "typer": {"cli"},
 }

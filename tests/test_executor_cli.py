@@ -33,7 +33,7 @@ main()
     "words",
     [
         "--help", "--version", "generate --help", "make-model --help", "export-draft --help", "acceptance --help",
-        "train-draft --help",
+        "train-draft --help", "demo-train --help",
     ],
 )  # fmt: skip
 def test_help_imports_nothing_heavy(words: str) -> None:

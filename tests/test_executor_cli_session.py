@@ -14,7 +14,7 @@ from rich.console import Console
 
 from executor.cli.document import run_document
 from executor.cli.narrator import Narrator
-from executor.cli.record import merged, recorded
+from executor.cli.record import recorded
 from executor.cli.result import Result
 from executor.cli.session import Files, generate_and_report
 from executor.cli.table import print_result
@@ -22,6 +22,7 @@ from executor.cli.waiting import LateStatus
 from executor.errors import LostRankError
 from executor.planning import Place, Request, Run, plan_run
 from executor.planning.place import World
+from executor.traces import merged
 from spdsim.analysis.summary import summarize
 from spdsim.cli.document import document_text
 from spdsim.errors import InputError, RunError

@@ -8,6 +8,7 @@ import typer
 
 from executor.cli import PROGRAM
 from executor.cli.acceptance import acceptance
+from executor.cli.demo_train import demo_train
 from executor.cli.export_draft import export_draft
 from executor.cli.generate import generate
 from executor.cli.grouped import GroupedCommand
@@ -86,3 +87,4 @@ app.command(cls=GroupedCommand)(probe)
 app.command(cls=GroupedCommand)(export_draft)
 app.command(cls=GroupedCommand)(acceptance)
 app.command(cls=GroupedCommand)(train_draft)
+app.command(cls=GroupedCommand)(demo_train)

@@ -1,0 +1,50 @@
+"""The spans of all ranks as one trace, and parts of one."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from executor.events import RankReport
+from executor.plan import Plan
+from spdsim import __version__
+from spdsim.trace import Trace, TraceHeader
+
+
+def merged(header: TraceHeader, reports: tuple[RankReport, ...]) -> Trace:
+    """Return the spans of all `reports` under one header; each has the same sequences."""
+    trace = Trace(header)
+    sites = [[trace.site_id(site) for site in report.spans.sites] for report in reports]
+    begin_s = min((min(report.spans.start_s) for report in reports if len(report.spans)), default=0.0)
+    for sequence in range(reports[0].spans.num_sequences if reports else 0):
+        trace.begin_sequence()
+        for report, numbers in zip(reports, sites, strict=True):
+            spans = report.spans
+            for i in range(*spans.sequence_bounds(sequence)):
+                start_s, end_s = spans.start_s[i] - begin_s, spans.end_s[i] - begin_s
+                trace.record(numbers[spans.site[i]], spans.cycle[i], spans.position[i], start_s, end_s)
+    return trace
+
+
+def part_of(trace: Trace, sequences: Sequence[int]) -> Trace:
+    """Return some sequences of a trace, in the order given, as a trace."""
+    part = Trace(trace.header)
+    numbers = [part.site_id(site) for site in trace.sites]
+    for sequence in sequences:
+        part.begin_sequence()
+        for i in range(*trace.sequence_bounds(sequence)):
+            part.record(numbers[trace.site[i]], trace.cycle[i], trace.position[i], trace.start_s[i], trace.end_s[i])
+    return part
+
+
+def machine_of(plan: Plan) -> dict[str, str]:
+    """Return what a run is made on, by names; an emulated one computes nothing."""
+    from executor.machine_info import machine_info
+
+    info = machine_info(plan.device)
+    kinds = ("device", "cores", "torch", "cuda", "driver", "nccl", "python", "host_os")
+    known = {kind: str(info[kind]) for kind in kinds if info[kind] is not None}
+    if plan.device != "cuda":
+        known = {kind: name for kind, name in known.items() if kind not in ("cuda", "driver", "nccl")}
+    run = {"backend": plan.backend, "launch": plan.launch, "dtype": plan.dtype, "threads": str(plan.threads)}
+    if plan.emulated is not None:
+        run = {"backend": plan.backend, "emulated": "durations take the place of computing"}
+    return known | run | {"date": datetime.now(UTC).date().isoformat(), "spdsim": __version__}
