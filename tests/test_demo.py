@@ -1,4 +1,4 @@
-"""The demonstration: this machine's text, a model of bytes, its draft modules, what they reach and what was predicted."""
+"""The demonstration: text of this machine, a model of bytes, its draft modules, what they reach and what is predicted."""
 
 import json
 from dataclasses import replace
