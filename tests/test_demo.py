@@ -1,4 +1,4 @@
-"""The demonstration: text of this machine, a model of bytes, its draft modules, what they reach and what is predicted."""
+"""The demonstration: text of this machine, a model of bytes, its draft modules, what is measured and predicted."""
 
 import json
 from dataclasses import replace
