@@ -15,7 +15,8 @@ This page is generated from `spdsim-exec --help` by `make docs`.
 `python -m executor generate` is the same, and so is `torchrun … -m executor generate`, where only process 0 prints.
 
 Text and figures go to standard output, commentary and progress to standard error.
-The exit code is 0, or 2 for wrong input or a run that failed, 1 where the loss of a training is no number, 130 after Ctrl-C.
+The exit code is 0, or 2 for wrong input or a run that failed, 130 after Ctrl-C.
+A training whose loss is no number ends with 1.
 After wrong input nothing is written; after a rank is lost, the JSON document is, with `"status": "incomplete"`.
 `NO_COLOR` turns colours off, `COLUMNS` sets the width.
 """
