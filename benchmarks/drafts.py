@@ -86,7 +86,7 @@ def measured(case: Case, demo: Path, steps: int) -> list[dict[str, Any]]:
     stages = case.measured or (case.stages,)
     run(
         "acceptance", "--model", demo / "model", "--draft", home, "--prompts", demo / "prompts.jsonl", "--offline",
-        "--stages", ",".join(map(str, stages)), "--max-new-tokens", 192, "--ignore-end-tokens", "--json", found,
+        "--stages", ",".join(map(str, stages)), "--max-new-tokens", 48, "--ignore-end-tokens", "--json", found,
         "--quiet",
     )  # fmt: skip
     speed = json.loads(facts.read_text())["tokens_per_s"]

@@ -43,6 +43,11 @@ class Home:
         """Some of what is held out, as `train-draft --held-out` takes it."""
         return self.directory / "held-out.jsonl"
 
+    @property
+    def prompts(self) -> Path:
+        """What is decoded and measured, as `acceptance --prompts` takes it."""
+        return self.directory / "prompts.jsonl"
+
     def draft(self, num_stages: int) -> Path:
         """The draft module for so many stages, as `--draft` takes it."""
         return self.directory / f"draft-{num_stages}"
@@ -83,6 +88,12 @@ def write_text(home: Home, corpus: TextCorpus, held_out: Iterable[TextFile]) -> 
         if not path.exists():
             with atomic_writer(path) as stream:
                 stream.writelines(json.dumps({"text": file.text}) + "\n" for file in files)
+
+
+def write_prompts(home: Home, prompts: Iterable[tuple[int, ...]]) -> None:
+    """Write prompts as token ids, one a line: they may begin amid a character."""
+    with atomic_writer(home.prompts) as stream:
+        stream.writelines(json.dumps({"prompt_ids": prompt}) + "\n" for prompt in prompts)
 
 
 def write_document(file: Path, document: dict[str, Any]) -> None:

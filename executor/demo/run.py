@@ -12,7 +12,7 @@ import torch
 
 from executor.demo import decoding, drafts, prediction
 from executor.demo.corpus import TextCorpus, TextFile, gather
-from executor.demo.home import Home, read_document, write_document, write_text
+from executor.demo.home import Home, read_document, write_document, write_prompts, write_text
 from executor.demo.language_model import train_language_model
 from executor.demo.outcome import DemoOutcome, LanguageFacts, Pair, Pipeline, Sample
 from executor.demo.sizes import MINUTES, SIZES, DraftSize, Size
@@ -123,6 +123,7 @@ class _Demonstration:
         """Decode, and predict what was decoded."""
         wanted, size = self._wanted, self._wanted.size.decoding
         prompts = decoding.prompts_of(self._corpus.held_out, size)
+        write_prompts(self._home, prompts.measured)
         self._begin("plain decoding")
         plain = decoding.decode_plainly(
             self._home.model, prompts.all, size, wanted.seed, wanted.device, self._place, self._say

@@ -90,13 +90,13 @@ SIZES: dict[SizeName, Size] = {
         "small",
         LanguageSize(96, 256, 8, 3, 3, sequence_length=256, batch=2, steps=4000),
         DraftSize(sequence_length=256, windows=1, steps=1000, learning_rate=3e-3),
-        DecodingSize(measured=96, fitted=192, timed=24, prompt_tokens=128, new_tokens=64),
+        DecodingSize(measured=160, fitted=480, timed=40, prompt_tokens=128, new_tokens=48),
     ),
     "large": Size(
         "large",
         LanguageSize(512, 1408, 16, 8, 8, sequence_length=512, batch=64, steps=3000),
         DraftSize(sequence_length=512, windows=8, steps=1500, learning_rate=1e-3, measured_windows=64),
-        DecodingSize(measured=128, fitted=384, timed=32, prompt_tokens=256, new_tokens=128),
+        DecodingSize(measured=256, fitted=768, timed=48, prompt_tokens=256, new_tokens=96),
     ),
 }
 """By name: seconds on a CPU, for tests; minutes on a CPU; minutes on a GPU."""
