@@ -362,10 +362,11 @@ def test_a_wish_to_stop_ends_every_process_and_leaves_no_file(directory: Path, t
     """While processes measure something together."""
     mark = f"SPD_TEST_{os.getpid()}"
     words = ["--model", str(directory / "dense.json"), "--random-weights", "--backend", "socket", "--budget", "600"]
-    command = [sys.executable, "-m", "executor", "probe", *words, "--only", "contention", "--out", "probes.json"]
+    only = [word for name in ("message", "broadcast", "contention") for word in ("--only", name)]
+    command = [sys.executable, "-m", "executor", "probe", *words, *only, "--out", "probes.json"]
     env = environment(PYTHONPATH=str(ROOT), **{mark: "1"})
     with subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True) as process:
-        # The command, multiprocessing's helpers, and three workers.
+        # The command, multiprocessing's helpers, and two workers or more; other probes are still to come.
         assert until(lambda: len(marked(mark)) >= 5), "the processes have started"
         process.send_signal(signal.SIGINT)
         _, stderr = process.communicate(timeout=30.0)
