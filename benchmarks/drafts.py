@@ -31,7 +31,7 @@ class Case:
 
 
 CASES = (
-    *(Case(f"{n} stages, {layers} layers", n, layers) for layers in (1, 2) for n in (2, 4)),
+    *(Case(f"{n} stages, {layers} layer{'s' * (layers > 1)}", n, layers) for layers in (1, 2) for n in (2, 4)),
     Case("8 stages, 1 layer", 8, 1),
     Case("8 stages, 2 layers", 8, 2, measured=(2, 4, 8)),
     Case("8 stages, 2 layers, random first weights", 8, 2, ("--random-first",)),
