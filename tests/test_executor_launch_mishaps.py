@@ -111,6 +111,21 @@ def test_a_sink_that_raises_ends_the_ranks(tmp_path: Path) -> None:
     assert len(pids_in(tmp_path)) == 3 and not any(map(is_alive, pids_in(tmp_path)))
 
 
+def test_a_wish_to_stop_that_comes_while_processes_are_started_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not reach those who are started, and is not lost."""
+    heard: list[str] = []
+
+    def start() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        heard.append("not yet")
+
+    monkeypatch.setattr("executor.launch.processes.forkserver.ensure_running", start)
+    with pytest.raises(KeyboardInterrupt):
+        launch(ring_plan("socket"), [job(4)], lambda _: None)
+    assert heard == ["not yet"]
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
 def test_ranks_do_not_outlive_the_process_that_launched_them(tmp_path: Path) -> None:
     """Not even one that is stopped, when the launching process is killed."""
     scenario = emulated_scenario(2, p=1.0, forward_s=1e-3)

@@ -10,7 +10,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from multiprocessing import forkserver, get_context
+from multiprocessing import forkserver, get_context, resource_tracker
 from typing import TYPE_CHECKING, Any
 
 from executor.errors import LaunchError
@@ -82,11 +82,14 @@ def _start_server() -> None:
     if threading.current_thread() is not threading.main_thread():
         # Only the main thread may say what a signal does; the ranks ignore it as soon as they run.
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # It lets signals through when it starts, so it goes first; the fork server would start it otherwise.
+    resource_tracker.ensure_running()
+    # Held back rather than ignored: a Ctrl-C that comes just now is heard afterwards. Who is started inherits this.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         forkserver.ensure_running()
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _start(rank: Rank) -> None:
