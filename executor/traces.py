@@ -6,7 +6,11 @@ from datetime import UTC, datetime
 from executor.events import RankReport
 from executor.plan import Plan
 from spdsim import __version__
-from spdsim.trace import Trace, TraceHeader
+from spdsim.acceptance import mean_acceptance
+from spdsim.scenario import scenario_document, scenario_sha256
+from spdsim.trace import ONE_DEVICE, PLAIN_PIPELINE, Trace, TraceHeader, WorkerInfo
+
+_CLOCK = "seconds since the first recorded sequence began"
 
 
 def merged(header: TraceHeader, reports: tuple[RankReport, ...]) -> Trace:
@@ -24,6 +28,24 @@ def merged(header: TraceHeader, reports: tuple[RankReport, ...]) -> Trace:
     return trace
 
 
+def header_of(plan: Plan, devices: Sequence[str], *, is_one_device: bool, plain_token_s: float | None) -> TraceHeader:
+    """Return the header of a run's trace.
+
+    devices: of each worker, as they are called. plain_token_s: of plain decoding on the one device, measured beside it.
+    """
+    layout, forced = plan.layout, plan.draft.forced
+    return TraceHeader(
+        source="executor" if plan.emulated is None else "emulated",
+        method="plain" if plan.draft.is_off else "spd",
+        num_stages=layout.num_stages, verification_lag=layout.verification_lag,
+        workers=tuple(WorkerInfo(worker, layout.role(worker), device) for worker, device in enumerate(devices)),
+        scenario_sha256=scenario_sha256(plan.scenario), clock=_CLOCK,
+        baseline=ONE_DEVICE if is_one_device else PLAIN_PIPELINE,
+        mean_acceptance=None if forced is None else mean_acceptance(forced, layout.capacity),
+        plain_token_s=plain_token_s, scenario=scenario_document(plan.scenario), machine=_machine_of(plan),
+    )  # fmt: skip
+
+
 def part_of(trace: Trace, sequences: Sequence[int]) -> Trace:
     """Return some sequences of a trace, in the order given, as a trace."""
     part = Trace(trace.header)
@@ -35,8 +57,8 @@ def part_of(trace: Trace, sequences: Sequence[int]) -> Trace:
     return part
 
 
-def machine_of(plan: Plan) -> dict[str, str]:
-    """Return what a run is made on, by names; an emulated one computes nothing."""
+def _machine_of(plan: Plan) -> dict[str, str]:
+    """What a run is made on, by names; an emulated one computes nothing."""
     from executor.machine_info import machine_info
 
     info = machine_info(plan.device)

@@ -13,15 +13,12 @@ from executor.events import Event, JobDone, Outcome, Ready
 from executor.launch.processes import launch
 from executor.plan import DeviceKind, Job, JobResult
 from executor.planning import Place, Request, Run, plan_run
-from executor.traces import machine_of, merged, part_of
+from executor.traces import header_of, merged, part_of
 from spdsim.errors import InputError
-from spdsim.scenario import scenario_document, scenario_sha256
-from spdsim.trace import ONE_DEVICE, Trace, TraceHeader, WorkerInfo
+from spdsim.trace import Trace
 
 Tell = Callable[[int, int], None]
 """Hears of sequences done, and all there are."""
-
-_CLOCK = "seconds since the first recorded sequence began"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +102,7 @@ def decode_with_drafts(
 ) -> Decoded:
     """Return what came of the measured prompts, and of some that are not measured, in a pipeline with its drafts."""
     request = _request(model, prompts.all, size, seed, device)
-    run = plan_run(replace(request, draft=f"module:{draft}", has_baseline=False, is_recorded=True), place)
+    run = plan_run(replace(request, draft=str(draft), has_baseline=False, is_recorded=True), place)
     timed = prompts.fitted[: size.timed]
     # By turns, so that a machine that grows busy meanwhile moves both alike.
     measured_at = [(index + 0.5) / len(prompts.measured) for index in range(len(prompts.measured))]
@@ -115,7 +112,9 @@ def decode_with_drafts(
     jobs = [replace(run.jobs[0], sequence=number, prompt=given[number]) for number in order]
     outcome = _launched(run, jobs, tell)
     place_of = {number: at for at, number in enumerate(order)}
-    trace = merged(_header(run), outcome.reports)
+    devices = [run.plan.device] * run.plan.layout.num_workers
+    header = header_of(run.plan, devices, is_one_device=True, plain_token_s=None)
+    trace = merged(header, outcome.reports)
     measured = [place_of[number] for number in range(len(prompts.measured))]
     others = [place_of[number] for number in range(len(prompts.measured), len(given))]
     return Decoded(run, tuple(outcome.results[at] for at in measured), part_of(trace, measured), part_of(trace, others))
@@ -145,13 +144,3 @@ def _launched(run: Run, jobs: Sequence[Job], tell: Tell) -> Outcome:
                 tell(done, len(jobs))
 
     return launch(run.plan, jobs, sink)
-
-
-def _header(run: Run) -> TraceHeader:
-    plan, layout = run.plan, run.plan.layout
-    workers = (WorkerInfo(worker, layout.role(worker), plan.device) for worker in range(layout.num_workers))
-    return TraceHeader(
-        source="executor", method="spd", num_stages=layout.num_stages, verification_lag=layout.verification_lag,
-        workers=tuple(workers), scenario_sha256=scenario_sha256(plan.scenario), clock=_CLOCK, baseline=ONE_DEVICE,
-        mean_acceptance=None, plain_token_s=None, scenario=scenario_document(plan.scenario), machine=machine_of(plan),
-    )  # fmt: skip
