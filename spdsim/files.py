@@ -3,11 +3,12 @@
 Standard library only.
 """
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from spdsim.errors import InputError
 
@@ -31,6 +32,18 @@ def read_text(path: str | os.PathLike[str], error_type: type[InputError] = Input
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise error_type(f"{name}:{line}: is not text in UTF-8") from None
+
+
+def parse_json(text: str, where: str | os.PathLike[str], error_type: type[InputError] = InputError) -> Any:
+    """Return what a text in JSON holds. where: its file, or file and line.
+
+    Raises `error_type`, one line, where it is not JSON.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        reason = str(error) if isinstance(error, ValueError) else "nested too deeply"
+        raise error_type(f"{os.fspath(where)}: is not JSON: {reason}") from None
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """The prompts of a file: plain text, one a line, or JSON lines. Knows nothing of models."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 from executor.planning.prompts import check_tokens
 from executor.text.tokenizer import Tokenizer
 from spdsim.errors import InputError
-from spdsim.files import read_text
+from spdsim.files import parse_json, read_text
 from spdsim.scenario.source import show
 
 _SUFFIXES = (".jsonl", ".json")
@@ -78,10 +77,7 @@ def _of_text(line: str, where: str) -> Written:
 
 
 def _of_json(line: str, where: str) -> Written:
-    try:
-        entry: Any = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{where}: is not JSON: {error}") from None
+    entry = parse_json(line, where)
     if not isinstance(entry, dict):
         raise InputError(f"{where}: is {show(entry)}: must be a mapping with {_FORMS}")
     for key in ("prompt", "text"):

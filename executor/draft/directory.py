@@ -28,7 +28,7 @@ from executor.draft.files import CONFIG, WEIGHTS
 from executor.model.rotary import LinearScaling, Llama3Scaling, Rotary
 from executor.model.rotary_config import number
 from spdsim.errors import InputError
-from spdsim.files import atomic_path, atomic_writer, read_text
+from spdsim.files import atomic_path, atomic_writer, parse_json, read_text
 from spdsim.shapes.config import Config
 
 FORMAT, FORMAT_VERSION = "spdsim-draft", 1
@@ -154,11 +154,7 @@ def _scaling(rotary: Rotary) -> dict[str, Any] | None:
 
 
 def _mapping(file: Path) -> Mapping[str, Any]:
-    try:
-        found = json.loads(read_text(file))
-    except (ValueError, RecursionError) as error:
-        reason = str(error) if isinstance(error, ValueError) else "nested too deeply"
-        raise InputError(f"{file}: is not JSON: {reason}") from None
+    found = parse_json(read_text(file), file)
     if not isinstance(found, dict):
         raise InputError(f"{file}: must be a mapping of keys")
     return found

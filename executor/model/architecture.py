@@ -3,7 +3,6 @@
 Reads what `spdsim.shapes` reads and checks, and beyond it what only computing needs. Knows nothing of weights.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from executor.model.hybrid import NORM_OFFSET, HybridShape
 from executor.model.rotary import Rotary
 from executor.model.rotary_config import number, read_rotary
 from spdsim.errors import InputError, ScenarioError
-from spdsim.files import read_text
+from spdsim.files import parse_json, read_text
 from spdsim.shapes.config import Config
 from spdsim.shapes.huggingface import shape_of
 
@@ -93,11 +92,7 @@ def read_architecture(source: Mapping[str, Any] | Path) -> Architecture:
 
 
 def _mapping(file: Path) -> Mapping[str, Any]:
-    try:
-        config = json.loads(read_text(file))
-    except (ValueError, RecursionError) as error:
-        reason = str(error) if isinstance(error, ValueError) else "nested too deeply"
-        raise InputError(f"{file}: is not JSON: {reason}") from None
+    config = parse_json(read_text(file), file)
     if not isinstance(config, dict):
         raise InputError(f"{file}: must be a mapping of keys")
     return config

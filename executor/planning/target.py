@@ -3,14 +3,13 @@
 Knows nothing of stages or devices. Reads no weights.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from spdsim.errors import InputError
-from spdsim.files import read_text
+from spdsim.files import parse_json, read_text
 from spdsim.scenario.source import show
 from spdsim.scenario.target_files import CONFIG, config_path, not_catalogued, read_shape
 from spdsim.shapes.huggingface import shape_of
@@ -117,11 +116,7 @@ def language_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def read_json(file: Path) -> dict[str, Any]:
     """Return the mapping in a JSON file. Raises InputError if it is none."""
-    try:
-        data = json.loads(read_text(file))
-    except (ValueError, RecursionError) as error:
-        reason = str(error) if isinstance(error, ValueError) else "nested too deeply"
-        raise InputError(f"{file}: is not JSON: {reason}") from None
+    data = parse_json(read_text(file), file)
     if not isinstance(data, dict):
         raise InputError(f"{file}: is {show(data)}: must be a mapping of keys")
     return data

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from spdsim.errors import InputError
+from spdsim.files import parse_json
 
 JSON_LINES = (".jsonl", ".ndjson")
 PART_BYTES = 2**20
@@ -108,11 +109,7 @@ def _text(raw: bytes, file: Path, line: int) -> str:
 
 
 def _content(written: str, where: str) -> Content:
-    try:
-        data = json.loads(written)
-    except (ValueError, RecursionError) as error:
-        reason = error.msg if isinstance(error, json.JSONDecodeError) else "it cannot be read"
-        raise InputError(f"{where}: is not JSON: {reason}") from None
+    data = parse_json(written, where)
     if not isinstance(data, dict):
         raise InputError(f'{where}: is {_kind(data)}: must be a mapping with "text" or "messages"')
     for key in ("messages", "conversations"):

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from spdsim.errors import InputError
-from spdsim.files import read_text
+from spdsim.files import parse_json, read_text
 
 FORMAT, VERSION = "spd-probes", 1
 UNITS = ("s", "bytes/s", "ratio")
@@ -91,11 +91,7 @@ def read_probes(path: str | PathLike[str]) -> Probes:
 
 
 def _data(name: str) -> dict[str, Any]:
-    try:
-        data = json.loads(read_text(name))
-    except (ValueError, RecursionError) as error:
-        reason = str(error) if isinstance(error, ValueError) else "nested too deeply"
-        raise InputError(f"{name}: is not JSON: {reason}") from None
+    data = parse_json(read_text(name), name)
     if not isinstance(data, dict):
         raise InputError(f"{name}: is {_show(data)}: must be a mapping of keys, as `spdsim-exec probe` writes it")
     return data

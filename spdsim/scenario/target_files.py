@@ -1,12 +1,12 @@
 """A model by the path of a config.json, or of the directory that holds one."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from spdsim.errors import ScenarioError
+from spdsim.files import parse_json
 from spdsim.scenario.catalogue import canonical_name
 from spdsim.scenario.problems import from_pydantic, report
 from spdsim.scenario.source import Source, read_text, show
@@ -69,11 +69,7 @@ def config_path(written: str, directory: Path, where: str) -> Path | None:
 
 def read_shape(file: Path) -> dict[str, Any]:
     """Return the keys of a target model that a config.json gives. Raises ScenarioError, with the file's name."""
-    try:
-        config: Any = json.loads(read_text(file))
-    except (ValueError, RecursionError) as error:
-        reason = str(error) if isinstance(error, ValueError) else "nested too deeply"
-        raise ScenarioError(f"{file}: is not JSON: {reason}") from None
+    config = parse_json(read_text(file), file, ScenarioError)
     if not isinstance(config, dict):
         raise ScenarioError(f"{file}: is {show(config)}: must be a mapping of keys")
     try:
