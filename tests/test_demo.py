@@ -13,8 +13,8 @@ from executor.demo.corpus import TextCorpus, TextFile, gather, is_held_out
 from executor.demo.decoding import prompts_of
 from executor.demo.language_model import train_language_model
 from executor.demo.orthogonal import orthogonal
-from executor.demo.run import SIZES, Finished, Progress, Wanted, demonstrate
-from executor.demo.sizes import DecodingSize, DraftSize, LanguageSize, Size
+from executor.demo.run import Finished, Progress, Wanted, demonstrate
+from executor.demo.sizes import SIZES, DecodingSize, DraftSize, LanguageSize, Size
 from executor.planning import this_place
 from executor.traces import part_of
 from spdsim import load_scenario, simulate

@@ -53,8 +53,7 @@ def demo_train(
 
     Example:  spdsim-exec demo-train --out demo-train
     """
-    from executor.cli.demo_session import demonstrate_and_report
-    from executor.demo.run import MINUTES, SIZES, Wanted
+    from executor.demo.sizes import MINUTES, SIZES
     from executor.planning import Request, this_place
     from executor.planning.hardware import cores_each, device_of, threads_of
     from spdsim.errors import InputError
@@ -70,6 +69,10 @@ def demo_train(
     place = this_place()
     if place.world is not None:
         raise InputError("demo-train was started by torchrun: must be one process")
+    # What is wrong with the options is told before the heavy half of the program is loaded.
+    from executor.cli.demo_session import demonstrate_and_report
+    from executor.demo.run import Wanted
+
     request = Request(device=device, threads=threads)
     length = MINUTES if minutes is None else minutes
     wanted = Wanted(

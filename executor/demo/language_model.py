@@ -26,6 +26,7 @@ from executor.model.small import END_TOKEN
 from executor.text.byte_file import write_byte_tokenizer
 from executor.text.tokenizer import TOKENIZER
 from spdsim.errors import InputError
+from spdsim.files import atomic_path
 
 _BEGIN_TOKEN = END_TOKEN + 1
 _MAX_POSITIONS = 4096
@@ -201,14 +202,8 @@ class _Run:
             "size": repr(self._size), "tokens": len(self._tokens), "seed": self._seed, "step": self.num_done,
             "model": self._model.state_dict(), "optimisers": [each.state_dict() for each, _ in self._optimisers],
         }  # fmt: skip
-        new = file.with_name(f".{file.name}.{os.getpid()}.new")
-        try:
+        with atomic_path(file) as new:
             torch.save(state, new)
-            new.replace(file)
-        except OSError as error:
-            raise InputError(f"{file}: cannot be written: {error.strerror or error}") from None
-        finally:
-            new.unlink(missing_ok=True)
 
     def go_on(self, file: Path) -> None:
         """Take up the state in a file, if it is there and of this very run; else begin."""

@@ -15,7 +15,7 @@ from executor.demo.corpus import TextCorpus, TextFile, gather
 from executor.demo.home import Home, read_document, write_document, write_prompts, write_text
 from executor.demo.language_model import train_language_model
 from executor.demo.outcome import DemoOutcome, LanguageFacts, Pair, Pipeline, Sample
-from executor.demo.sizes import MINUTES, SIZES, DraftSize, Size
+from executor.demo.sizes import DraftSize, Size
 from executor.machine_info import machine_info
 from executor.plan import DeviceKind, JobResult
 from executor.planning import Place
@@ -71,8 +71,6 @@ class Finished:
 
 
 Tell = Callable[[Progress | Finished], None]
-
-__all__ = ["MINUTES", "SIZES", "Finished", "Progress", "Wanted", "demonstrate"]
 
 
 def demonstrate(wanted: Wanted, place: Place, tell: Tell) -> DemoOutcome:
