@@ -5,7 +5,7 @@ and then one of each for every 256 cycles. Whoever simulates one sequence takes 
 simulates many at a time takes whole blocks.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
@@ -66,6 +66,11 @@ class Draws:
     def of(cls, distribution: Distribution, address: Address, shared_fraction: float = 0.0) -> "Draws | None":
         """Return the draws of `distribution`, or None if it is constant and needs none."""
         return None if isinstance(distribution, Constant) else cls(distribution, address, shared_fraction)
+
+    @property
+    def key(self) -> Hashable:
+        """What the draws depend on: those of an equal key are the same."""
+        return self._distribution, self._address, self._fraction
 
     def restart(self, sequence: int) -> None:
         """Let `at` speak of this sequence from now on."""

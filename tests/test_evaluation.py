@@ -12,7 +12,7 @@ from spdsim.acceptance import Acceptance, Bernoulli, BetaPerSequence, ByFillDept
 from spdsim.analysis.estimates import ratio
 from spdsim.analysis.summary import summarize
 from spdsim.errors import InputError, ScenarioError
-from spdsim.evaluation import MIN_SEQUENCES, evaluate, figures
+from spdsim.evaluation import MIN_SEQUENCES, evaluate, evaluate_each, figures
 from spdsim.evaluation.control import coin_control, controlled_ratio, rejection_control
 from spdsim.evaluation.reference import reference_work
 from spdsim.evaluation.runs import EngineProducer, Runs
@@ -82,6 +82,31 @@ def test_a_wider_interval_takes_fewer_sequences_and_is_reached() -> None:
     assert wide.num_sequences == MIN_SEQUENCES < narrow.num_sequences
     mean, low = narrow.time_per_token_s.mean, narrow.time_per_token_s.low
     assert low is not None and (mean - low) / mean <= 0.01
+
+
+@pytest.mark.parametrize("precision", [None, 0.003])
+def test_scenarios_evaluated_together_have_the_figures_of_each_alone(precision: float | None) -> None:
+    """Bit for bit, whatever they differ in; what needs the engine is left, and an error is that of `evaluate`."""
+    changes = [
+        [GAMMA, "acceptance.p=0.6"], [GAMMA, "acceptance.p=0.9"], [GAMMA, "acceptance.p=0.9", "seed=5"],
+        ["links.intra_node.latency_s=5e-5"], [GEOMETRIC, GAMMA], ["partition.stages=1"], ["partition.stages=2"],
+        [GAMMA, "workload.sequences=3"], [DEPTHS], ["workload.new_tokens=1"], ["devices.count=2"],
+    ]  # fmt: skip
+    scenarios = [tutorial("replications=20", *settings) for settings in changes]
+    both = [(scenario, machine_of(scenario)) for scenario in scenarios]
+    left = 0
+    for scenario, found in zip(scenarios, evaluate_each(both, precision=precision), strict=True):
+        if found is None:
+            left += 1
+            assert evaluate(scenario).path == "engine"
+        elif isinstance(found, Exception):
+            with pytest.raises(type(found)) as raised:
+                evaluate(scenario, precision=precision)
+            assert str(raised.value) == str(found)
+        else:
+            assert found == evaluate(scenario, precision=precision)
+    assert left == 1
+    assert evaluate_each([]) == []
 
 
 def test_a_record_is_not_replayed_twice_for_the_sake_of_precision() -> None:

@@ -1,6 +1,6 @@
 """The fast path is the engine to the last bit, however sequences are put together, and says where it cannot be."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from random import Random
 from typing import TYPE_CHECKING
@@ -23,12 +23,12 @@ from spdsim.acceptance import (
 )  # fmt: skip
 from spdsim.analysis.causality import causality
 from spdsim.analysis.decoding import decodings
-from spdsim.distributions import Constant, Distribution, Empirical, Gamma, LogNormal, Normal, Sum
+from spdsim.distributions import Constant, Distribution, Empirical, Gamma, LogNormal, Normal, Sum, scaled
 from spdsim.draws import Draws
 from spdsim.engine import Engine, Request
 from spdsim.engine.steps import SEND, Compiler, Programs
 from spdsim.errors import DeadlockError
-from spdsim.fast import Decoded, decode, unsupported
+from spdsim.fast import Decoded, Task, decode, decode_each, unsupported
 from spdsim.fast.code import assemble
 from spdsim.fast.graph import Latest, Register, Scalar
 from spdsim.fast.graph import Sum as Plus
@@ -42,6 +42,8 @@ from tests.test_reference import Kind, random_layout, random_machine
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    Ints = NDArray[np.int64]
 
 ACCEPTANCES: list[Acceptance] = [
     Bernoulli(0.0),
@@ -154,6 +156,80 @@ def test_every_time_is_the_engines_to_the_last_bit(number: int) -> None:
     assert_same(decode(tried, requests, number, np.array(start_s)), engine_says(tried, requests, number, start_s))
 
 
+def with_other_numbers(found: Machine, random: Random) -> Machine:
+    """Return a machine that differs in what its tasks and messages take, and has the same shape."""
+
+    def changed(distribution: Distribution) -> Distribution:
+        return scaled(distribution, random.choice([1.0, 1.7, random.random() + 0.5]))
+
+    tasks = {
+        key: replace(
+            duration,
+            base=changed(duration.base),
+            per_context_token_s=duration.per_context_token_s * random.choice([1.0, 1.3]),
+        )
+        for key, duration in found.tasks.items()
+    }
+    messages = {
+        edge: replace(message, transit=changed(message.transit), post=changed(message.post))
+        for edge, message in found.messages.items()
+    }
+    return replace(found, tasks=tasks, messages=messages, between_cycles_s=found.between_cycles_s * 1.1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_machines_decoded_together_have_the_times_of_each_alone(number: int) -> None:
+    """To the last bit: machines that differ in numbers, in what is random, in shape or in nothing; other seeds too."""
+    random = Random(number)
+    base = any_machine(random)
+    tried = [base, *(with_other_numbers(base, random) for _ in range(4)), any_machine(random), base]
+    seeds = [random.choice([0, 0, 1]) for _ in tried]
+    requests = [
+        requests_of(
+            each, random.choice(ACCEPTANCES), [random.randrange(1, 30) for _ in range(random.randrange(5))],
+            random.choice([0, 13]),
+        )
+        for each in tried
+    ]  # fmt: skip
+    start_s = [np.array([random.random() for _ in some]) for some in requests]
+    plans = [plan_of(each, seed) for each, seed in zip(tried, seeds, strict=True)]
+    together = decode_each([Task(*task) for task in zip(plans, requests, start_s, strict=True)])
+    for got, each, some, seed, begin_s in zip(together, tried, requests, seeds, start_s, strict=True):
+        assert_same(got, decode(each, some, seed, begin_s))
+
+
+def test_machines_that_differ_in_numbers_only_are_alike() -> None:
+    """So that a sweep of them takes one run of the code; others are told apart."""
+    layout = Layout(4)
+    some = [machine(layout, forward=1.0 + k, draft=0.8, verify=0.3, hop=0.1 + 0.01 * k) for k in range(3)]
+    assert len({plan_of(each, 0).likeness for each in some}) == 1
+    others = [
+        machine(Layout(3), forward=1.0, draft=0.8, verify=0.3, hop=0.1),
+        machine(layout, forward=LogNormal(1.0, 0.1), draft=0.8, verify=0.3, hop=0.1),
+        # As long as each other, these two are one number.
+        machine(layout, forward=1.0, draft=0.8, verify=0.1, hop=0.1),
+    ]
+    assert len({plan_of(each, 0).likeness for each in (some[0], *others)}) == 4
+
+
+def test_durations_that_are_drawn_alike_are_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Machines that differ in constants share their random numbers."""
+    some = [machine(Layout(3), forward=LogNormal(1.0, 0.1), draft=0.8, hop=0.1 + 0.01 * k) for k in range(5)]
+    asked = 0
+    blocks = Draws.blocks
+
+    def counted(draws: Draws, number: int) -> "Iterator[NDArray[np.float64]]":
+        nonlocal asked
+        asked += 1
+        return blocks(draws, number)
+
+    tasks = [Task(plan_of(each, 0), requests_of(each, Bernoulli(0.8), [9] * 16)) for each in some]
+    monkeypatch.setattr(Draws, "blocks", counted)
+    decode_each(tasks)
+    assert asked == 3
+
+
 @pytest.mark.parametrize("acceptance", ACCEPTANCES, ids=str)
 @pytest.mark.parametrize("num_stages", [1, 2, 8])
 def test_long_sequences_cross_blocks_of_draws_as_the_engine_does(num_stages: int, acceptance: Acceptance) -> None:
@@ -205,9 +281,11 @@ def test_what_needs_too_much_memory_is_decoded_in_parts(monkeypatch: pytest.Monk
     sizes = []
 
     class Counted(Noise):
-        def __init__(self, streams: Sequence[Draws], numbers: "NDArray[np.int64]", max_bytes: int) -> None:
+        def __init__(
+            self, streams: Sequence[Sequence[Draws]], machines: "Ints", numbers: "Ints", max_bytes: int
+        ) -> None:
             sizes.append(len(numbers))
-            super().__init__(streams, numbers, max_bytes)
+            super().__init__(streams, machines, numbers, max_bytes)
 
     monkeypatch.setattr("spdsim.fast.run.Noise", Counted)
     monkeypatch.setattr("spdsim.fast.run._MAX_DRAWS_BYTES", 2**19)
@@ -289,7 +367,7 @@ def test_code_keeps_what_is_still_needed(number: int) -> None:
     program = assemble([cycle], registers)
     cells = [np.array([begin[register]]) for register in program.registers]
     cells += [np.empty(1) for _ in range(program.num_cells - len(cells))]
-    cells += program.constants
+    cells += [np.array(scalar.base_s) for scalar in program.constants]
     code = program.codes[0]
     for operation, left, right, result in code.instructions:
         assert operation is not None

@@ -161,6 +161,25 @@ def test_one_process_and_two_give_the_same_bit_for_bit() -> None:
     assert swept(*vary, effort=effort, jobs=1) == swept(*vary, effort=effort, jobs=2)
 
 
+@pytest.mark.parametrize("jobs", [1, 2, None])
+def test_points_that_are_evaluated_together_are_those_of_each_alone(
+    jobs: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some need the engine, some break a rule; in batches of all and of a few, here and in processes."""
+    vary = ("partition.stages=1,2,8,9", "draft.placement=own_device,stage_0", "acceptance.p=0.6,0.9")
+    alone = {point.number: point for point in swept(*vary).points}
+    assert {point.evaluation.path for point in alone.values() if point.evaluation} == {"fast", "engine"}
+    monkeypatch.setattr("spdsim.sweeping.run._BATCH_TOKENS", 40)
+    monkeypatch.setattr("spdsim.sweeping.run._STARTING_S", 0.0)
+    found = list(sweep(spec(*vary), jobs=jobs))
+    assert len(found) == len(alone) == 16
+    assert all(point == alone[point.number] for point in found)
+    for point in alone.values():
+        if point.evaluation:
+            settings = [f"{each.key}={value}" for each, value in zip(spec(*vary).varied, point.values, strict=True)]
+            assert point.evaluation == evaluate(load_scenario(TUTORIAL, [*SHORT, *settings]))
+
+
 def test_the_best_is_the_least_time_and_the_most_of_all_else() -> None:
     """Points without the metric are not ranked."""
     found = swept("partition.stages=1..9:3")

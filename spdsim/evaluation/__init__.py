@@ -4,6 +4,22 @@ Narrow intervals come from two things: replications are added until the interval
 what is known of the verdicts beforehand is taken out of the noise (`spdsim.evaluation.control`).
 """
 
-from spdsim.evaluation.figures import MAX_REPLICATIONS, MIN_SEQUENCES, Evaluation, evaluate, evaluate_method
+from spdsim.evaluation.figures import (
+    MAX_REPLICATIONS,
+    MIN_SEQUENCES,
+    Evaluation,
+    evaluate,
+    evaluate_each,
+    evaluate_method,
+    num_sequences,
+)
 
-__all__ = ["MAX_REPLICATIONS", "MIN_SEQUENCES", "Evaluation", "evaluate", "evaluate_method"]
+__all__ = [
+    "MAX_REPLICATIONS",
+    "MIN_SEQUENCES",
+    "Evaluation",
+    "evaluate",
+    "evaluate_each",
+    "evaluate_method",
+    "num_sequences",
+]

@@ -1,19 +1,20 @@
 """Evaluating a scenario: how many replications, and the figures of what they gave."""
 
-from collections.abc import Callable
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from spdsim import fast
 from spdsim.acceptance import Acceptance, Replay
 from spdsim.analysis.estimates import mean_of
 from spdsim.analysis.report import Estimate
-from spdsim.errors import InputError, ScenarioError
+from spdsim.errors import InputError, ScenarioError, SpdError
 from spdsim.evaluation.control import coin_control, controlled_ratio, rejection_control
 from spdsim.evaluation.reference import reference_work
-from spdsim.evaluation.runs import Path, Runs, producer_of
+from spdsim.evaluation.runs import FastProducer, Path, Runs, producer_of
 from spdsim.machine import Machine
 from spdsim.scenario import Scenario, acceptance_of
 from spdsim.simulation import header_of, plain_token_s, request_of
@@ -80,6 +81,49 @@ def evaluate(
     return _evaluated(subject, precision, max_replications)
 
 
+def evaluate_each(
+    scenarios: Sequence[tuple[Scenario, Machine]],
+    *,
+    precision: float | None = None,
+    max_replications: int | None = None,
+) -> list[Evaluation | SpdError | None]:
+    """Evaluate many scenarios, each with its machine, at a time: what `evaluate` returns or raises for each.
+
+    What differs in numbers only is simulated together, which takes a fraction of the time. None stands for a scenario
+    that needs the engine, and gains nothing by company: it is left to `evaluate`.
+    """
+    found: list[Evaluation | SpdError | None] = [None] * len(scenarios)
+    plans = fast.Plans()
+    courses: dict[int, tuple[FastProducer, _Course]] = {}
+    wanted: dict[int, tuple[int, int]] = {}
+
+    def go_on(number: int, runs: Runs | None) -> None:
+        """Give a course what it asked for; note what it asks for next, or what it has found."""
+        try:
+            wanted[number] = courses[number][1].send(runs)
+        except StopIteration as end:
+            found[number] = end.value
+        except SpdError as error:
+            found[number] = error
+
+    for number, (scenario, machine) in enumerate(scenarios):
+        subject = _Subject(scenario, machine, acceptance_of(scenario))
+        try:
+            producer, path, note = producer_of(scenario, machine, subject.model, plans)
+        except SpdError as error:
+            found[number] = error
+            continue
+        if isinstance(producer, FastProducer):
+            courses[number] = producer, _course(subject, precision, max_replications, path, note)
+            go_on(number, None)
+    while wanted:
+        asked, wanted = wanted, {}
+        runs = FastProducer.runs_of_each([(courses[number][0], *both) for number, both in asked.items()])
+        for number, each in zip(asked, runs, strict=True):
+            go_on(number, each)
+    return found
+
+
 def evaluate_method(
     scenario: Scenario,
     machine: Machine,
@@ -95,6 +139,12 @@ def evaluate_method(
     return _evaluated(_Subject(scenario, machine, model, is_other=True), precision, max_replications)
 
 
+def num_sequences(scenario: Scenario, precision: float | None) -> int:
+    """Return how many sequences an evaluation simulates, or begins with where there is a precision."""
+    per_replication = scenario.workload.sequences
+    return per_replication * (scenario.replications if precision is None else ceil(MIN_SEQUENCES / per_replication))
+
+
 @dataclass(frozen=True, slots=True)
 class _Subject:
     """What is evaluated. is_other: a method that need not be SPD, and has no baseline of its own."""
@@ -105,21 +155,36 @@ class _Subject:
     is_other: bool = False
 
 
+_Course = Generator[tuple[int, int], Any, Evaluation]
+"""An evaluation under way: asks for replications (first, last + 1), is sent their runs, and returns the figures."""
+
+
 def _evaluated(subject: _Subject, precision: float | None, max_replications: int | None) -> Evaluation:
+    producer, path, note = producer_of(subject.scenario, subject.machine, subject.model)
+    course = _course(subject, precision, max_replications, path, note)
+    asked = next(course)
+    while True:
+        try:
+            asked = course.send(producer.runs(*asked))
+        except StopIteration as end:
+            found: Evaluation = end.value
+            return found
+
+
+def _course(subject: _Subject, precision: float | None, max_replications: int | None, path: Path, note: str) -> _Course:
     scenario = subject.scenario
-    producer, path, note = producer_of(scenario, subject.machine, subject.model)
     if precision is None:
-        runs = producer.runs(0, scenario.replications)
+        runs = yield 0, scenario.replications
     else:
         most = max(scenario.replications, MAX_REPLICATIONS) if max_replications is None else max_replications
-        runs = _precise(subject, producer.runs, precision, most)
+        runs = yield from _precise(subject, precision, most)
     if not (runs.num_tokens > 1).any():
         raise ScenarioError("nothing is decoded after the first token: outputs must have at least 2 tokens")
     return _figures(subject, runs, path, note)
 
 
-def _precise(subject: _Subject, produce: Callable[[int, int], Runs], precision: float, most: int) -> Runs:
-    """Return as many replications as the precision takes."""
+def _precise(subject: _Subject, precision: float, most: int) -> Generator[tuple[int, int], Runs, Runs]:
+    """Ask for as many replications as the precision takes, and return them."""
     if not 0.0 < precision < float("inf"):
         raise InputError(f"the precision is {precision:g}: must be a fraction greater than 0, such as 0.01")
     if most < 1:
@@ -128,13 +193,13 @@ def _precise(subject: _Subject, produce: Callable[[int, int], Runs], precision: 
     if isinstance(model, Replay):
         most = min(most, ceil(len(model.accepted) / per_replication))
     done = min(most, ceil(MIN_SEQUENCES / per_replication))
-    runs = produce(0, done)
+    runs = yield 0, done
     while done < most:
         share = _missing(subject, runs, precision)
         if share <= 1.0:
             break
         wanted = min(most, ceil(done * min(_MOST_GROWTH, share * _RESERVE)))
-        runs = Runs.join((runs, produce(done, wanted)))
+        runs = Runs.join((runs, (yield done, wanted)))
         done = wanted
     return runs
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 
-_SHORT = 64
+_SHORT = 32
 """Tokens of the sequence that is read first: what grows with the position, or not at all, shows there."""
 
 

@@ -3,7 +3,7 @@
 A further way of simulating is another `Producer`, chosen in `producer_of`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -75,15 +75,17 @@ class Producer(Protocol):
         """Return the sequences of replications `first` to `last` - 1; at least one."""
 
 
-def producer_of(scenario: Scenario, machine: Machine, model: Acceptance | None = None) -> tuple[Producer, Path, str]:
+def producer_of(
+    scenario: Scenario, machine: Machine, model: Acceptance | None = None, plans: fast.Plans | None = None
+) -> tuple[Producer, Path, str]:
     """Return who simulates `scenario`, on which path, and why not on the fast one ("" if it is, or if there is none).
 
-    model: which drafts are accepted, if not as the scenario has it.
+    model: which drafts are accepted, if not as the scenario has it. plans: those of the fast path that are known.
     A producer without traces leaves the plain work of its sequences to `reference.py`.
     """
     why_not = fast.unsupported(machine)
     if why_not is None:
-        return FastProducer(scenario, machine, model), "fast", ""
+        return FastProducer(scenario, machine, model, plans or fast.Plans()), "fast", ""
     return EngineProducer(scenario, machine, model), "engine", why_not
 
 
@@ -131,32 +133,47 @@ class EngineProducer:
         )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
 class FastProducer:
     """Simulates many sequences at once, without traces. model: as for `EngineProducer`."""
 
-    scenario: Scenario
-    machine: Machine
-    model: Acceptance | None = None
+    def __init__(self, scenario: Scenario, machine: Machine, model: Acceptance | None, plans: fast.Plans) -> None:
+        """Raise DeadlockError for a machine that never ends."""
+        self._scenario, self._machine, self._model = scenario, machine, model
+        self._plan = plans.of(machine, scenario.seed)
 
     def runs(self, first: int, last: int) -> Runs:
         """Return the sequences of replications `first` to `last` - 1; at least one."""
-        per_replication = self.scenario.workload.sequences
-        rounds: list[fast.Decoded] = []
-        for number in range(per_replication):
-            # A sequence begins when the one before it in its replication is done.
-            begin_s = rounds[-1].done_s if rounds else None
-            requests = [
-                request_of(self.scenario, self.machine, replication * per_replication + number, self.model)
-                for replication in range(first, last)
-            ]
-            rounds.append(fast.decode(self.machine, requests, self.scenario.seed, begin_s))
+        return self.runs_of_each([(self, first, last)])[0]
 
+    @classmethod
+    def runs_of_each(cls, wanted: "Sequence[tuple[FastProducer, int, int]]") -> list[Runs]:
+        """Return for each producer the sequences of replications first to last - 1, as `runs` would, all at a time."""
+        rounds: list[list[fast.Decoded]] = [[] for _ in wanted]
+        for number in range(max(producer._num_sequences for producer, _, _ in wanted)):
+            busy = [one for one, (producer, _, _) in enumerate(wanted) if number < producer._num_sequences]
+            tasks = [wanted[one][0]._task(number, *wanted[one][1:], rounds[one]) for one in busy]
+            for one, decoded in zip(busy, fast.decode_each(tasks), strict=True):
+                rounds[one].append(decoded)
+        return [producer._joined(found) for (producer, _, _), found in zip(wanted, rounds, strict=True)]
+
+    @property
+    def _num_sequences(self) -> int:
+        return self._scenario.workload.sequences
+
+    def _task(self, number: int, first: int, last: int, before: Sequence[fast.Decoded]) -> fast.Task:
+        """Return sequence `number` of each replication; it begins when the one before it is done."""
+        requests = [
+            request_of(self._scenario, self._machine, replication * self._num_sequences + number, self._model)
+            for replication in range(first, last)
+        ]
+        return fast.Task(self._plan, requests, before[-1].done_s if before else None)
+
+    def _joined(self, rounds: Sequence[fast.Decoded]) -> Runs:
         def joined(name: str) -> Any:
             return np.stack([getattr(one, name) for one in rounds], axis=1).ravel()
 
         names = [field.name for field in fields(Runs) if field.name not in ("plain", "num_drafted")]
-        drafted = (joined("num_tokens") - 1) * self.machine.layout.tells_verdicts
+        drafted = (joined("num_tokens") - 1) * self._machine.layout.tells_verdicts
         return Runs(**{name: joined(name) for name in names}, num_drafted=drafted)
 
 

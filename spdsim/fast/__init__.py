@@ -6,7 +6,8 @@ needed. Knows nothing of scenarios or reports.
 """
 
 from spdsim.fast.decoded import Decoded
-from spdsim.fast.run import decode
+from spdsim.fast.plan import Plan, Plans, plan_of
+from spdsim.fast.run import CHUNK, Task, decode, decode_each
 from spdsim.fast.support import unsupported
 
-__all__ = ["Decoded", "decode", "unsupported"]
+__all__ = ["CHUNK", "Decoded", "Plan", "Plans", "Task", "decode", "decode_each", "plan_of", "unsupported"]

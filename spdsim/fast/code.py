@@ -7,16 +7,13 @@ constants, which have no dimension. An instruction writes one cell.
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from spdsim.draws import Draws
 from spdsim.fast.graph import Drawn, Latest, Register, Scalar, Sum
 from spdsim.fast.lower import Cycle
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 Instruction = tuple[Callable[..., Any] | None, int, int, int]
 """Operation, cells of its operands, cell of its result; without an operation the first is the number of a stream of
@@ -27,13 +24,12 @@ draws, of which the entries of this cycle are taken."""
 class Code:
     """One shape of cycle.
 
-    scalars: cells that depend on the position: (constant, seconds, seconds a position, offset from the oldest
-    position in flight). reads, writes: the registers' cells. committed: the cell that holds when the driver's
-    bookkeeping ended, if it did any.
+    moving: numbers of the constants that depend on the position. reads, writes: the registers' cells. committed: the
+    cell that holds when the driver's bookkeeping ended, if it did any.
     """
 
     instructions: tuple[Instruction, ...]
-    scalars: tuple[tuple["NDArray[np.float64]", float, float, int], ...]
+    moving: tuple[int, ...]
     reads: frozenset[int]
     writes: frozenset[int]
     committed: int
@@ -44,13 +40,13 @@ class Program:
     """The codes of all shapes of cycle, and the cells that they share.
 
     registers: those that have a cell, in order; those that most cycles touch come first. num_cells: registers and
-    values in between. constants: the cells after them. draws: the streams by number.
+    values in between. constants: by number, what the cells after them hold. draws: the streams by number.
     """
 
     codes: tuple[Code, ...]
     registers: tuple[int, ...]
     num_cells: int
-    constants: tuple["NDArray[np.float64]", ...]
+    constants: tuple[Scalar, ...]
     draws: tuple[Draws, ...]
 
 
@@ -62,9 +58,9 @@ def assemble(cycles: Sequence[Cycle], wanted: Iterable[int]) -> Program:
     cells = {register: cell for cell, register in enumerate(registers)}
     parts = [_Assembler(cycle, cells) for cycle in cycles]
     num_cells = max(part.num_cells for part in parts)
-    constants, streams = _Constants(num_cells), dict[Draws, int]()
-    codes = tuple(part.code(constants, streams) for part in parts)
-    return Program(codes, registers, num_cells, tuple(constants.values), tuple(streams))
+    constants, streams = dict[Scalar, int](), dict[Draws, int]()
+    codes = tuple(part.code(num_cells, constants, streams) for part in parts)
+    return Program(codes, registers, num_cells, tuple(constants), tuple(streams))
 
 
 def _registers(cycles: Sequence[Cycle], wanted: set[int]) -> set[int]:
@@ -113,24 +109,6 @@ def _copy(cell: int, to: int) -> Instruction:
     return np.maximum, cell, cell, to
 
 
-class _Constants:
-    """The cells of constants, which follow all others."""
-
-    def __init__(self, first: int) -> None:
-        self._first = first
-        self._cells: dict[Scalar, int] = {}
-        self.values: list[NDArray[np.float64]] = []
-
-    def cell(self, scalar: Scalar) -> int:
-        if scalar not in self._cells:
-            self._cells[scalar] = self._first + len(self.values)
-            self.values.append(np.array(scalar.base_s))
-        return self._cells[scalar]
-
-    def value(self, scalar: Scalar) -> "NDArray[np.float64]":
-        return self.values[self.cell(scalar) - self._first]
-
-
 class _Assembler:
     """Gives every node of a cycle a cell.
 
@@ -154,17 +132,21 @@ class _Assembler:
         self._saved = self._saved_registers()
         self._place()
 
-    def code(self, constants: _Constants, streams: dict[Draws, int]) -> Code:
-        """Return the instructions, with constants and streams by their numbers."""
-        scalars: dict[Scalar, NDArray[np.float64]] = {}
+    def code(self, num_cells: int, constants: dict[Scalar, int], streams: dict[Draws, int]) -> Code:
+        """Return the instructions; the numbers of constants and streams are looked up, or added.
+
+        num_cells: the cells before those of the constants.
+        """
+        moving: list[int] = []
 
         def cell(node: int) -> int:
             scalar = self._nodes[node]
             if not isinstance(scalar, Scalar):
                 return self._cell_of[node]
-            if scalar.slope_s:
-                scalars[scalar] = constants.value(scalar)
-            return constants.cell(scalar)
+            number = constants.setdefault(scalar, len(constants))
+            if scalar.slope_s and number not in moving:
+                moving.append(number)
+            return num_cells + number
 
         def instruction(node: int) -> Instruction:
             match self._nodes[node]:
@@ -180,10 +162,9 @@ class _Assembler:
         final = {node: self._saved.get(node, self._cell_of.get(node, -1)) for node in self._wanted_at_end()}
         saves = [_copy(self._cell_of[node], to) for node, to in self._saved.items()]
         copies = [_copy(final[node], to) for to, node in self._results.items() if final[node] != to]
+        instructions = (*saves, *map(instruction, self._order), *copies)
         return Code(
-            (*saves, *map(instruction, self._order), *copies),
-            tuple((value, s.base_s, s.slope_s, s.offset) for s, value in scalars.items()),
-            self._reads, frozenset(self._results),
+            instructions, tuple(moving), self._reads, frozenset(self._results),
             -1 if self._committed is None else final[self._committed],
         )  # fmt: skip
 

@@ -1,6 +1,6 @@
 """The random durations of many sequences at a time: whole blocks of draws, kept while a sequence is yet to use them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -28,21 +28,33 @@ class Noise:
     block ends. prefill: by stream, the draws for the prefill, shape (S,).
     """
 
-    def __init__(self, streams: Sequence[Draws], numbers: "Ints", max_bytes: int) -> None:
-        """Begin with `numbers`, the sequences. Raise TooWideError later, when draws need more than `max_bytes`."""
-        blocks, self._group = np.unique(numbers // BLOCK_SEQUENCES, return_inverse=True)
+    def __init__(self, streams: Sequence[Sequence[Draws]], machines: "Ints", numbers: "Ints", max_bytes: int) -> None:
+        """Begin with `numbers`, the sequences. Raise TooWideError later, when draws need more than `max_bytes`.
+
+        streams: by machine, as many of each. machines: which of them each sequence has. Machines whose durations are
+        drawn alike share their draws.
+        """
+        num_streams = len(streams[0])
+        alike = dict[tuple[Hashable, ...], int]()
+        kinds = np.array([alike.setdefault(tuple(d.key for d in each), len(alike)) for each in streams], np.int64)
+        first_like = np.unique(kinds, return_index=True)[1]
+        blocks, self._group = np.unique(
+            np.stack((kinds[machines], numbers // BLOCK_SEQUENCES)), axis=1, return_inverse=True
+        )
         self._row = numbers % BLOCK_SEQUENCES
-        self._sources: list[list[Iterator[Floats]]] = [[draws.blocks(int(b)) for draws in streams] for b in blocks]
+        self._sources: list[list[Iterator[Floats]]] = [
+            [draws.blocks(block) for draws in streams[first_like[kind]]] for kind, block in blocks.T.tolist()
+        ]
         self._block = np.zeros(len(numbers), np.int64)
-        self._slots = np.full((len(blocks), 4), -1)
+        self._slots = np.full((len(self._sources), 4), -1)
         self._free: list[int] = []
         self._num_slots = 0
-        shape = (BLOCK_SEQUENCES, len(streams), BLOCK_CYCLES)
+        shape = (BLOCK_SEQUENCES, num_streams, BLOCK_CYCLES)
         self._max_slots = max(2, max_bytes // (8 * max(1, prod(shape))))
         # Memory that is never touched is never taken. What a sequence needs in a cycle is close together.
         self._draws = np.empty((self._max_slots, *shape))
         flat = self._draws.reshape(-1)
-        self.pools: list[Floats] = [flat[stream * BLOCK_CYCLES :] for stream in range(len(streams))]
+        self.pools: list[Floats] = [flat[stream * BLOCK_CYCLES :] for stream in range(num_streams)]
         self.prefill = self._first()
 
     def at(self, sequences: "Ints", cycles: "Ints") -> "Ints":

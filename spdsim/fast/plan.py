@@ -1,6 +1,6 @@
 """A machine as straight-line code: what each shape of cycle does to all workers' clocks."""
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 
 from spdsim.engine.steps import Compiler
@@ -33,6 +33,16 @@ class Plan:
     drafts: bool
     num_refilled: int
 
+    @property
+    def likeness(self) -> Hashable:
+        """What plans have in common that differ in numbers only, so that their sequences can be decoded together."""
+        program = self.program
+        return (
+            self.prefill, self.fill, self.full, self.refill, self.clocks, self.driver, self.drafts,
+            program.num_cells, len(program.registers), len(program.draws),
+            tuple(scalar.offset for scalar in program.constants),
+        )  # fmt: skip
+
 
 def plan_of(machine: Machine, seed: int) -> Plan:
     """Return the code of `machine`, which `unsupported` has nothing against. Raises DeadlockError."""
@@ -58,6 +68,25 @@ def plan_of(machine: Machine, seed: int) -> Plan:
         program, codes[0], codes[1 : 1 + len(fill)], codes[1 + len(fill)], refills,
         clocks, clocks[layout.driver], layout.num_stages > 1, touched + 1,
     )  # fmt: skip
+
+
+class Plans:
+    """The plans of machines, each worked out once."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, list[tuple[Machine, int, Plan]]] = {}
+
+    def of(self, machine: Machine, seed: int) -> Plan:
+        """Return `plan_of`, which is looked up where it is known."""
+        # What a machine holds is told apart well enough by its numbers; equality decides.
+        numbers = hash((seed, *machine.tasks.values(), *machine.messages.values()))
+        alike = self._known.setdefault(numbers, [])
+        for known, known_seed, plan in alike:
+            if known_seed == seed and known == machine:
+                return plan
+        plan = plan_of(machine, seed)
+        alike.append((machine, seed, plan))
+        return plan
 
 
 def _after(state: PipelineState) -> Iterator[PipelineState]:

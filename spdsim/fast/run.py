@@ -1,12 +1,12 @@
-"""Runs the code of a machine for many sequences at a time, all of them at the same token.
+"""Runs the code of machines that are alike for many sequences at a time, all of them at the same token.
 
 Everybody performs the cycle that brings a token; those whose draft was rejected perform, as a smaller group, the
 cycles that fill their pipeline again, and are then where the others are. Random numbers and verdicts have addresses,
 so how sequences are put together changes no result.
 """
 
-from collections.abc import Sequence
-from dataclasses import fields, replace
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from spdsim.draws import BLOCK_CYCLES
 from spdsim.engine import Request
 from spdsim.fast.code import Code
+from spdsim.fast.constants import Constants, Part
 from spdsim.fast.decoded import Decoded, empty
 from spdsim.fast.lower import is_link
 from spdsim.fast.noise import Noise, TooWideError
@@ -33,29 +34,76 @@ CHUNK = 2048
 _MAX_DRAWS_BYTES = 256 * 2**20
 
 
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Sequences of one machine: its plan, and when each request begins (shape (len(requests),); None: all at 0)."""
+
+    plan: Plan
+    requests: Sequence[Request]
+    start_s: "Floats | None" = None
+
+
 def decode(machine: Machine, requests: Sequence[Request], seed: int, start_s: "Floats | None" = None) -> Decoded:
     """Decode every request from its entry of `start_s` (0 unless given), as `Engine.decode` would.
 
     Times are the engine's to the last bit. `machine` must be one that `unsupported` has nothing against. Raises
     DeadlockError as the engine does.
     """
-    plan = plan_of(machine, seed)
-    began_s = np.zeros(len(requests)) if start_s is None else np.array(start_s, np.float64)
-    done = empty(np.array([request.num_tokens for request in requests], np.int64), began_s)
-    for first in range(0, len(requests), CHUNK):
-        _decode(plan, requests, range(first, min(first + CHUNK, len(requests))), done)
-    return done
+    return decode_each([Task(plan_of(machine, seed), requests, start_s)])[0]
 
 
-def _decode(plan: Plan, requests: Sequence[Request], part: range, done: Decoded) -> None:
-    """Decode the requests of `part` and write their entries of `done`."""
-    here = slice(part.start, part.stop)
+def decode_each(tasks: Sequence[Task]) -> list[Decoded]:
+    """Decode the requests of every task, those of plans that are alike together; the times are those of each alone."""
+    found: dict[int, Decoded] = {}
+    alike: dict[Hashable, list[int]] = {}
+    for number, task in enumerate(tasks):
+        alike.setdefault(task.plan.likeness, []).append(number)
+    for numbers in alike.values():
+        found.update(zip(numbers, _decode_alike([tasks[number] for number in numbers]), strict=True))
+    return [found[number] for number in range(len(tasks))]
+
+
+def _decode_alike(tasks: Sequence[Task]) -> Iterator[Decoded]:
+    """Decode the tasks, whose plans are alike, and yield what each gave."""
+    sizes = [len(task.requests) for task in tasks]
+    work = _Work(
+        [task.plan for task in tasks], np.repeat(np.arange(len(tasks)), sizes),
+        [request for task in tasks for request in task.requests],
+    )  # fmt: skip
+    start_s = [np.zeros(len(task.requests)) if task.start_s is None else task.start_s for task in tasks]
+    num_tokens = np.array([request.num_tokens for request in work.requests], np.int64)
+    done = empty(num_tokens, np.concatenate(start_s, dtype=np.float64))
+    for first in range(0, len(work.requests), CHUNK):
+        _decode(work, slice(first, min(first + CHUNK, len(work.requests))), done)
+    end = 0
+    for size in sizes:
+        here, end = slice(end, end + size), end + size
+        of_task = Decoded(*(getattr(done, field.name)[here] for field in fields(Decoded)))
+        yield replace(of_task, token_end_s=of_task.token_end_s[:, : of_task.num_tokens.max(initial=0)])
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """Requests, and of which of the plans, which are alike, each is: machines, shape (len(requests),)."""
+
+    plans: Sequence[Plan]
+    machines: "Ints"
+    requests: Sequence[Request]
+
+    def part(self, here: slice) -> "_Work":
+        """Return some of the requests, with the plans of no others."""
+        used, machines = np.unique(self.machines[here], return_inverse=True)
+        return _Work([self.plans[number] for number in used.tolist()], machines, self.requests[here])
+
+
+def _decode(work: _Work, here: slice, done: Decoded) -> None:
+    """Decode some of the requests and write their entries of `done`."""
     try:
-        decoded = _Chunk(plan, requests[here], done.prompt_at_s[here]).run()
+        decoded = _Chunk(work.part(here), done.prompt_at_s[here]).run()
     except TooWideError:
-        half = len(part) // 2
-        _decode(plan, requests, part[:half], done)
-        _decode(plan, requests, part[half:], done)
+        half = (here.start + here.stop) // 2
+        _decode(work, slice(here.start, half), done)
+        _decode(work, slice(half, here.stop), done)
         return
     for field in fields(Decoded):
         to, found = getattr(done, field.name)[here], getattr(decoded, field.name)
@@ -66,28 +114,31 @@ class _Group:
     """Sequences that perform the same cycles together, as arrays with one entry each.
 
     sequence: which of the chunk's each is. registers: shape (R, size); cells: those, and all others of the code. cycle:
-    the next cycle of each. at: where its draws stand.
+    the next cycle of each. at: where its draws stand. constants: the last of the cells.
     """
 
-    __slots__ = ("at", "cells", "cycle", "registers", "sequence")
+    __slots__ = ("at", "cells", "constants", "cycle", "registers", "sequence")
 
     def __init__(
-        self, sequence: "Ints", registers: "Floats", cycle: "Ints", at: "Ints", others: "Sequence[Floats]"
+        self, sequence: "Ints", registers: "Floats", cycle: "Ints", at: "Ints", between: "Floats", constants: Part
     ) -> None:
         self.sequence, self.registers, self.cycle, self.at = sequence, registers, cycle, at
-        self.cells = [*registers, *others]
+        self.constants = constants
+        self.cells = [*registers, *between, *constants.cells]
 
 
 class _Chunk:
     """Sequences that are decoded at a time, and what is noted of them on the way."""
 
-    def __init__(self, plan: Plan, requests: Sequence[Request], start_s: "Floats") -> None:
-        self._plan = plan
+    def __init__(self, work: _Work, start_s: "Floats") -> None:
+        requests, programs = work.requests, [plan.program for plan in work.plans]
+        self._plan = plan = work.plans[0]
         self._num_tokens = np.array([request.num_tokens for request in requests], np.int64)
         self._lengths = frozenset(self._num_tokens.tolist())
         self._verdicts = Verdicts([request.own_coins for request in requests], self._num_tokens)
         numbers = np.array([request.number for request in requests], np.int64)
-        self._noise = Noise(plan.program.draws, numbers, _MAX_DRAWS_BYTES)
+        self._noise = Noise([program.draws for program in programs], work.machines, numbers, _MAX_DRAWS_BYTES)
+        self._constants = Constants([program.constants for program in programs], work.machines)
         program, size = plan.program, len(requests)
         self._between = np.empty((program.num_cells - len(program.registers), size))
         self._capacity = len(plan.fill) + 1
@@ -118,8 +169,8 @@ class _Chunk:
         return self._group(np.arange(size), values, np.zeros(size, np.int64), np.arange(size))
 
     def _group(self, sequence: "Ints", registers: "Floats", cycle: "Ints", at: "Ints") -> _Group:
-        others = (*self._between[:, : len(sequence)], *self._plan.program.constants)
-        return _Group(sequence, registers, cycle, at, others)
+        between = self._between[:, : len(sequence)]
+        return _Group(sequence, registers, cycle, at, between, self._constants.of(sequence))
 
     def _part(self, group: _Group, members: "Ints", num_registers: int | None = None) -> _Group:
         """Copy some members of a group, with all registers or the first of them."""
@@ -154,8 +205,7 @@ class _Chunk:
 
     def _perform(self, group: _Group, code: Code, oldest: int, pools: "Sequence[Floats]") -> None:
         cells, at = group.cells, group.at
-        for cell, base_s, slope_s, offset in code.scalars:
-            cell[()] = base_s + slope_s * (oldest + offset)
+        group.constants.move(code.moving, oldest)
         for operation, left, right, result in code.instructions:
             if operation is None:
                 # Without a mode NumPy would check the entries first, into a buffer.

@@ -5,17 +5,21 @@ joblib is imported where there is more than one process, and nowhere else.
 
 import os
 import signal
-from collections.abc import Collection, Iterator
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib import import_module
 from itertools import chain, islice
 from threading import current_thread, main_thread
 from time import monotonic
 from typing import Any, Literal
 
+from spdsim import fast
 from spdsim.errors import InputError, SpdError
-from spdsim.evaluation import evaluate
+from spdsim.evaluation import Evaluation, evaluate, evaluate_each, num_sequences
+from spdsim.machine import Machine
 from spdsim.scenario import Scenario, scenario_sha256
 from spdsim.sweeping.points import Point, Spec
 from spdsim.timing import machine_of
@@ -52,70 +56,143 @@ def sweep(
     done: numbers of points to leave out. Raises InputError for a backend that is not installed.
     """
     tasks = (_task(spec, number, values) for number, values in enumerate(spec.points()) if number not in done)
+    batches = _batches(tasks, effort)
+    left: deque[_Task] = deque()
     is_alone = backend == "loky" and jobs == 1
     if is_alone or (jobs is None and backend == "loky"):
         begin_s = monotonic()
-        for point, scenario in tasks:
-            yield _evaluated(point, scenario, effort)
-            if not is_alone and monotonic() - begin_s > _STARTING_S:
+
+        def is_over() -> bool:
+            return not is_alone and monotonic() - begin_s > _STARTING_S
+
+        for batch in batches:
+            points, slow = _evaluated_together(batch, effort)
+            yield from points
+            left += slow
+            while left and not is_over():
+                yield _evaluated(left.popleft(), effort)
+            if is_over():
                 break
-        else:
-            return
-    yield from _in_parallel(tasks, effort, jobs, backend)
+    yield from _in_parallel(batches, left, effort, jobs, backend)
 
 
-def _task(spec: Spec, number: int, values: tuple[Any, ...]) -> tuple[Point, Scenario | None]:
+_Task = tuple[Point, Scenario | None]
+"""A point without figures, and its scenario, if it is one."""
+
+_BATCH_TOKENS = 2**20
+"""Of a batch, about: a second or two of the fast path, so that progress is seen and processes share the work."""
+
+
+def _task(spec: Spec, number: int, values: tuple[Any, ...]) -> _Task:
     try:
         return Point(number, values), spec.scenario(values)
     except SpdError as error:
         return Point(number, values, error=str(error)), None
 
 
-def _evaluated(point: Point, scenario: Scenario | None, effort: Effort) -> Point:
-    if scenario is None:
-        return point
+def _batches(tasks: Iterator[_Task], effort: Effort) -> Iterator[list[_Task]]:
+    """Yield the tasks in lists of as many as are worth being evaluated together."""
+    batch: list[_Task] = []
+    sequences = tokens = 0
+    for task in tasks:
+        scenario = task[1]
+        more = 0 if scenario is None else num_sequences(scenario, effort.precision)
+        more_tokens = 0 if scenario is None else more * scenario.workload.max_new_tokens
+        if batch and (sequences + more > fast.CHUNK or tokens + more_tokens > _BATCH_TOKENS):
+            yield batch
+            batch, sequences, tokens = [], 0, 0
+        batch.append(task)
+        sequences, tokens = sequences + more, tokens + more_tokens
+    if batch:
+        yield batch
+
+
+def _evaluated_together(batch: Sequence[_Task], effort: Effort) -> tuple[list[Point], list[_Task]]:
+    """Evaluate the tasks of a batch; return their points, and the tasks that gain nothing by company."""
+    points: list[Point] = []
+    known: list[tuple[Point, Scenario, Machine]] = []
+    for point, scenario in batch:
+        if scenario is None:
+            points.append(point)
+            continue
+        try:
+            known.append((point, scenario, machine_of(scenario)))
+        except SpdError as error:
+            points.append(replace(point, error=str(error)))
+    found = evaluate_each([task[1:] for task in known], **asdict(effort))
+    slow: list[_Task] = [task[:2] for task, each in zip(known, found, strict=True) if each is None]
+    points += [_with(task, each) for task, each in zip(known, found, strict=True) if each is not None]
+    return sorted(points, key=lambda point: point.number), slow
+
+
+def _evaluated(task: _Task, effort: Effort) -> Point:
+    """Evaluate a task by itself."""
+    point, scenario = task
+    assert scenario is not None
+    machine = machine_of(scenario)
     try:
-        machine = machine_of(scenario)
-        found = evaluate(
-            scenario, precision=effort.precision, max_replications=effort.max_replications, machine=machine
-        )
+        found: Evaluation | SpdError = evaluate(scenario, machine=machine, **asdict(effort))
     except SpdError as error:
-        return replace(point, error=str(error))
+        found = error
+    return _with((point, scenario, machine), found)
+
+
+def _with(known: tuple[Point, Scenario, Machine], found: Evaluation | SpdError) -> Point:
+    """Return the point with what was found."""
+    point, scenario, machine = known
+    if isinstance(found, SpdError):
+        return replace(point, error=str(found))
     return replace(
         point, evaluation=found, scenario_sha256=scenario_sha256(scenario), warnings=machine.warnings,
         origins=machine.origins,
     )  # fmt: skip
 
 
-def _evaluated_apart(point: Point, scenario: Scenario | None, effort: Effort) -> Point:
-    """Evaluate in a process of ours, to which Ctrl-C is none of its business: who started it will end it."""
+def _apart(function: Callable[[Any, Effort], Any], work: Any, effort: Effort) -> Any:
+    """Call a function in a process of ours, to which Ctrl-C is none of its business: who started it will end it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return _evaluated(point, scenario, effort)
+    return function(work, effort)
 
 
 def _in_parallel(
-    tasks: Iterator[tuple[Point, Scenario | None]], effort: Effort, jobs: int | None, backend: Backend
+    batches: Iterator[list[_Task]], left: Collection[_Task], effort: Effort, jobs: int | None, backend: Backend
 ) -> Iterator[Point]:
-    first = list(islice(tasks, 2))
-    if len(first) < 2 and backend == "loky":
-        yield from (_evaluated(*task, effort) for task in first)
-        return
+    """Evaluate batches in processes, and then one by one what is left of them, and what was left before."""
+    slow = list(left)
+    first = list(islice(batches, 2))
+    if len(first) < 2 and backend == "loky" and len(slow) < 2:
+        for batch in first:
+            points, more = _evaluated_together(batch, effort)
+            yield from points
+            slow += more
+        if len(slow) < 2:
+            yield from (_evaluated(task, effort) for task in slow)
+            return
+        first = []
+    with _workers(backend, -1 if jobs is None else jobs):
+        for points, more in _shared_out(_evaluated_together, chain(first, batches), effort, backend):
+            yield from points
+            slow += more
+        yield from _shared_out(_evaluated, slow, effort, backend)
+
+
+def _shared_out(
+    function: Callable[[Any, Effort], Any], work: Iterable[Any], effort: Effort, backend: Backend
+) -> Iterator[Any]:
+    """Yield what `function` returns for each piece of work, from many processes, in any order."""
     from joblib import Parallel, delayed
 
-    evaluated = _evaluated_apart if backend == "loky" else _evaluated
-    with _workers(backend, -1 if jobs is None else jobs):
-        with _deaf_children():
-            finished = Parallel(return_as="generator_unordered")(
-                delayed(evaluated)(*task, effort) for task in chain(first, tasks)
-            )
-        is_whole = False
-        try:
-            yield from finished
-            is_whole = True
-        finally:
-            finished.close()
-            if backend == "loky" and not is_whole:
-                _end_workers()
+    call = partial(_apart, function) if backend == "loky" else function
+    with _deaf_children():
+        finished = Parallel(return_as="generator_unordered")(delayed(call)(each, effort) for each in work)
+    is_whole = False
+    try:
+        yield from finished
+        is_whole = True
+    finally:
+        finished.close()
+        if backend == "loky" and not is_whole:
+            _end_workers()
 
 
 def check_backend(backend: Backend) -> None:
