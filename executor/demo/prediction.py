@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from executor.acceptance.offline import Offline, Text
-from executor.demo.decoding import Decoded
+from executor.demo.decoding import Decoded, Tell
 from executor.demo.outcome import Pair
 from executor.draft.checkpoint import read
 from executor.plan import JobResult, Plan
@@ -45,14 +45,19 @@ class Prediction:
 
 
 def look_up(
-    plan: Plan, draft: Path, prompts: Sequence[tuple[int, ...]], continuations: Sequence[JobResult], seed: int
+    plan: Plan,
+    draft: Path,
+    prompts: Sequence[tuple[int, ...]],
+    continuations: Sequence[JobResult],
+    seed: int,
+    tell: Tell,
 ) -> AcceptanceFit:
     """Return what the module's drafts of the target's own continuations are worth."""
     texts = [
         Text((*prompt, *result.tokens), len(prompt)) for prompt, result in zip(prompts, continuations, strict=True)
     ]
     offline = Offline([plan], read(draft), max(len(text.tokens) for text in texts))
-    found = offline.look_up(texts, is_own=True, progress=lambda done, total: None)
+    found = offline.look_up(texts, is_own=True, progress=tell)
     return fitted(found.accepted[0], plan, seed)
 
 

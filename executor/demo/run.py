@@ -4,7 +4,7 @@ Knows nothing of screens: what happens is told.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +151,11 @@ class _Demonstration:
         if different:
             what = f"the tokens of {different} of {len(results)} sequences in {stages} stages"
             raise RunError(f"{what} are not those of plain decoding, as they must be")
-        fit = prediction.look_up(plan, draft, prompts.fitted, plain[size.measured :], wanted.seed)
+        fit = prediction.look_up(
+            # Nothing is timed here, so that all cores may take part.
+            replace(plan, threads=wanted.num_threads), draft, prompts.fitted, plain[size.measured :], wanted.seed,
+            lambda done, total: self._say(done, total, "drafts of other prompts"),
+        )  # fmt: skip
         predicted = prediction.predict(decoded, fit, size.measured)
         measured, token_s = (
             prediction.fitted([each.accepted for each in results], plan, wanted.seed),

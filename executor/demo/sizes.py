@@ -88,8 +88,8 @@ SIZES: dict[SizeName, Size] = {
     ),
     "small": Size(
         "small",
-        LanguageSize(96, 256, 8, 3, 3, sequence_length=256, batch=2, steps=4000),
-        DraftSize(sequence_length=256, windows=1, steps=1000, learning_rate=3e-3),
+        LanguageSize(96, 256, 8, 3, 3, sequence_length=256, batch=2, steps=3000),
+        DraftSize(sequence_length=256, windows=1, steps=800, learning_rate=3e-3),
         DecodingSize(measured=160, fitted=480, timed=40, prompt_tokens=128, new_tokens=48),
     ),
     "large": Size(
