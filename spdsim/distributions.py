@@ -104,7 +104,10 @@ def variance_s2(distribution: Distribution) -> float:
 
 
 def draw(distribution: Distribution, generator: "np.random.Generator", count: int) -> "NDArray[np.float64]":
-    """Return `count` independent draws in seconds, none negative."""
+    """Return `count` independent draws in seconds, none negative.
+
+    Lognormal and gamma variates have 24 bits: seven digits are more than any measurement has, and take half the time.
+    """
     import numpy as np
 
     match distribution:
@@ -116,16 +119,14 @@ def draw(distribution: Distribution, generator: "np.random.Generator", count: in
             if mean == 0.0 or cv == 0.0:
                 return np.full(count, mean)
             sigma = sqrt(log(1.0 + cv * cv))
-            # As `generator.lognormal`, in the same memory and a tenth faster.
-            values: NDArray[np.float64] = generator.standard_normal(count)
-            values *= sigma
-            values += log(mean) - sigma * sigma / 2.0
-            return np.exp(values, out=values)
+            values = generator.standard_normal(count, np.float32)
+            values *= np.float32(sigma)
+            return np.multiply(np.exp(values, out=values), mean * exp(-sigma * sigma / 2.0), dtype=np.float64)
         case Gamma(mean, cv):
             if mean == 0.0 or cv == 0.0:
                 return np.full(count, mean)
             shape = 1.0 / (cv * cv)
-            return generator.gamma(shape, mean / shape, count)
+            return np.multiply(generator.standard_gamma(shape, count, np.float32), mean / shape, dtype=np.float64)
         case Empirical(samples_s):
             return np.asarray(samples_s)[generator.integers(0, len(samples_s), count)]
         case Sum(parts):

@@ -119,6 +119,6 @@ def _blocks(
 ) -> "Iterator[Floats]":
     seed, worker, what, detail, occurrence = address
     key = (seed, worker, crc32(what.encode()), detail, number, occurrence)
-    generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence(key)))
+    generator = np.random.Generator(np.random.SFC64(np.random.SeedSequence(key)))
     for count in chain((1,), repeat(BLOCK_CYCLES)):
         yield sample(generator, BLOCK_SEQUENCES * count).reshape(BLOCK_SEQUENCES, count)
