@@ -1,8 +1,9 @@
 """What the executor reaches on CPUs: two stages against one process, the cost of orchestration, memory. Prints tables.
 
     python benchmarks/executor.py [decoding] [orchestration] [memory] [--rounds 3] [--hidden-size 1024] [--layers 40]
+                                 [--dtype float32]
 
-All that is compared runs in turn within each round, in 32-bit floats; figures are medians over rounds, ratios are
+All that is compared runs in turn within each round, in floats of one kind; figures are medians over rounds, ratios are
 medians of ratios within a round. So a busy machine moves both sides. Run it on an idle machine with two cores.
 
 decoding: a small Llama with random weights, two stages as processes over gloo, drafts forced right (p = 1), one
@@ -53,6 +54,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="rounds (default 3)")
     parser.add_argument("--hidden-size", type=int, default=1024, help="of the small Llama (default 1024)")
     parser.add_argument("--layers", type=int, default=40, help="of the small Llama (default 40)")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="(default float32)")
     options = parser.parse_args()
     print(f"Python {sys.version.split()[0]}, torch {torch.__version__}, medians of {options.rounds} rounds")
     parts: dict[str, Callable[[argparse.Namespace], None]] = {
@@ -73,11 +75,11 @@ def decoding(options: argparse.Namespace) -> None:
         write_model(model, config, seed=0)
         rounds, bounds = [], []
         for _ in range(options.rounds):
-            bounds.append(_scaling(options.hidden_size))
-            rounds.append(dict(_round(model)))
+            bounds.append(_scaling(options.hidden_size, options.dtype))
+            rounds.append(dict(_round(model, options.dtype)))
     bound = f"{median(bounds):.2f} times as fast as one"
     print(f"\ntwo processes multiply by weights {bound}: memory bounds every ratio below")
-    print(f"\nhidden {options.hidden_size}, {options.layers} layers: ms a token")
+    print(f"\nhidden {options.hidden_size}, {options.layers} layers, {options.dtype}: ms a token")
     for name in rounds[0]:
         print(f"  {name:58} {median(each[name] for each in rounds) * 1e3:8.1f}")
     for pipelined, plain, targets in (
@@ -97,7 +99,7 @@ def decoding(options: argparse.Namespace) -> None:
             print(f"  {other:58} {ratio:8.2f}" + (f"   target {target}" if target else ""))
 
 
-def _round(model: Path) -> Iterator[tuple[str, float]]:
+def _round(model: Path, dtype: str) -> Iterator[tuple[str, float]]:
     """Seconds a token of everything that is compared."""
     pipeline = {
         "model": str(model),
@@ -106,6 +108,7 @@ def _round(model: Path) -> Iterator[tuple[str, float]]:
         "draft_layers": 1,
         "anchors": "2",
         "threads": 1,
+        "dtype": dtype,
     }
     alone, together = _run(backend="gloo", **pipeline)
     yield "two stages, unpipelined", _token_s(alone)
@@ -115,17 +118,22 @@ def _round(model: Path) -> Iterator[tuple[str, float]]:
     yield "two stages, pipelined, lag 1", _token_s(together)
     for threads in (1, 2):
         plural = "s" if threads > 1 else ""
-        yield f"one process, {threads} thread{plural}", _token_s(_run(model=str(model), stages=1, threads=threads)[0])
-        yield f"transformers, {threads} thread{plural}", _transformers_token_s(model, threads)
+        yield (
+            f"one process, {threads} thread{plural}",
+            _token_s(_run(model=str(model), stages=1, threads=threads, dtype=dtype)[0]),
+        )
+        yield f"transformers, {threads} thread{plural}", _transformers_token_s(model, threads, dtype)
 
 
-def _scaling(hidden_size: int) -> float:
+def _scaling(hidden_size: int, dtype: str) -> float:
     """How many times as fast two processes read weights as one."""
     context = multiprocessing.get_context("spawn")
     rates: list[float] = []
     for count in (1, 2):
         barrier, rate_of = context.Barrier(count), context.SimpleQueue()
-        processes = [context.Process(target=_multiply, args=(hidden_size, barrier, rate_of)) for _ in range(count)]
+        processes = [
+            context.Process(target=_multiply, args=(hidden_size, dtype, barrier, rate_of)) for _ in range(count)
+        ]
         for process in processes:
             process.start()
         rates.append(sum(rate_of.get() for _ in processes))
@@ -134,11 +142,12 @@ def _scaling(hidden_size: int) -> float:
     return rates[1] / rates[0]
 
 
-def _multiply(hidden_size: int, barrier: Any, rate_of: Any) -> None:
+def _multiply(hidden_size: int, dtype: str, barrier: Any, rate_of: Any) -> None:
     """Multiply one row by many matrices, as decoding does, and tell how many passes a second that were."""
     torch.set_num_threads(1)
-    weights = [torch.randn(4 * hidden_size, hidden_size) for _ in range(40)]
-    row = torch.randn(1, hidden_size)
+    kind = getattr(torch, dtype)
+    weights = [torch.randn(4 * hidden_size, hidden_size).to(kind) for _ in range(40)]
+    row = torch.randn(1, hidden_size).to(kind)
     barrier.wait()
     start_s = time.perf_counter()
     for _ in range(10):
@@ -149,9 +158,7 @@ def _multiply(hidden_size: int, barrier: Any, rate_of: Any) -> None:
 
 def _run(**options: Any) -> Sequence[JobResult]:
     """Decode one sequence and return the results: plain decoding, and speculation where there are stages."""
-    request = Request(
-        prompt_ids="1,2,3,4", max_new_tokens=NEW_TOKENS, ignore_end_tokens=True, dtype="float32", **options
-    )
+    request = Request(prompt_ids="1,2,3,4", max_new_tokens=NEW_TOKENS, ignore_end_tokens=True, **options)
     run = plan_run(request, this_place())
     return launch(run.plan, run.jobs, lambda _: None).results
 
@@ -160,13 +167,13 @@ def _token_s(result: JobResult) -> float:
     return (result.end_s - result.first_token_s) / (len(result.tokens) - 1)
 
 
-def _transformers_token_s(directory: Path, threads: int) -> float:
+def _transformers_token_s(directory: Path, threads: int, dtype: str) -> float:
     from transformers import LlamaForCausalLM
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     torch.set_num_threads(threads)
-    model: Any = LlamaForCausalLM.from_pretrained(directory, dtype=torch.float32)
+    model: Any = LlamaForCausalLM.from_pretrained(directory, dtype=getattr(torch, dtype))
     prompt = torch.tensor([[1, 2, 3, 4]])
 
     def seconds(new_tokens: int) -> float:
