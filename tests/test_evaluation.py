@@ -94,18 +94,21 @@ def test_scenarios_evaluated_together_have_the_figures_of_each_alone(precision: 
     ]  # fmt: skip
     scenarios = [tutorial("replications=20", *settings) for settings in changes]
     both = [(scenario, machine_of(scenario)) for scenario in scenarios]
-    left = 0
+    left = []
     for scenario, found in zip(scenarios, evaluate_each(both, precision=precision), strict=True):
-        if found is None:
-            left += 1
-            assert evaluate(scenario).path == "engine"
+        if found is None and scenario.workload.max_new_tokens == 1:
+            assert precision is not None  # more sequences are looked at before it is said that none decodes anything
+        elif found is None:
+            alone = evaluate(scenario, precision=precision)
+            left.append(alone.path)
+            assert alone.path == "engine" or alone.num_sequences > 128
         elif isinstance(found, Exception):
             with pytest.raises(type(found)) as raised:
                 evaluate(scenario, precision=precision)
             assert str(raised.value) == str(found)
         else:
             assert found == evaluate(scenario, precision=precision)
-    assert left == 1
+    assert left.count("engine") == 1 and ("fast" in left) == (precision is not None)
     assert evaluate_each([]) == []
 
 

@@ -34,6 +34,9 @@ MAX_REPLICATIONS = 1000
 
 _MOST_GROWTH, _RESERVE = 4.0, 1.1
 
+_IN_COMPANY = 128
+"""Sequences that a scenario may ask for at a time when others wait for it: more are efficient by themselves."""
+
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
@@ -90,7 +93,8 @@ def evaluate_each(
     """Evaluate many scenarios, each with its machine, at a time: what `evaluate` returns or raises for each.
 
     What differs in numbers only is simulated together, which takes a fraction of the time. None stands for a scenario
-    that needs the engine, and gains nothing by company: it is left to `evaluate`.
+    that gains nothing by company and is left to `evaluate`: it needs the engine, or many more sequences than it began
+    with, for which the others should not wait.
     """
     found: list[Evaluation | SpdError | None] = [None] * len(scenarios)
     plans = fast.Plans()
@@ -100,7 +104,9 @@ def evaluate_each(
     def go_on(number: int, runs: Runs | None) -> None:
         """Give a course what it asked for; note what it asks for next, or what it has found."""
         try:
-            wanted[number] = courses[number][1].send(runs)
+            first, last = courses[number][1].send(runs)
+            if runs is None or (last - first) * scenarios[number][0].workload.sequences <= _IN_COMPANY:
+                wanted[number] = first, last
         except StopIteration as end:
             found[number] = end.value
         except SpdError as error:
