@@ -16,7 +16,7 @@ from spdsim.methods import Method, methods_of
 from spdsim.render.look import Look
 from spdsim.render.ranking import sentence, verdict
 from spdsim.scenario import Scenario, load_scenario
-from tests.commands import ROOT, spdsim
+from tests.commands import ROOT, TUTORIAL, spdsim
 
 RTX = ROOT / "scenarios" / "rtx4090x4-pcie.yaml"
 FEW = ("plain", "plain_pipeline", "eagle", "spd", "spd_sharded")
@@ -169,6 +169,16 @@ def test_what_cannot_be_compared_is_said_in_one_line(options: list[str], error: 
     assert error in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_what_may_be_wrong_with_a_machine_is_told_with_every_method(tmp_path: Path) -> None:
+    """As `spdsim simulate` tells it: once on the screen, and with each method in the document."""
+    record = "acceptance={kind: replay, accepted: [AARA, RRR]}"
+    file = tmp_path / "compared.json"
+    done = spdsim("compare", TUTORIAL, "--set", record, "--methods", "spd,plain", "--json", str(file), cwd=tmp_path)
+    said = "2 recorded of 5 sequences to decode: records repeat, so the intervals are too narrow"
+    assert done.returncode == 0 and " ".join(done.stdout.split()).count(said) == 1
+    assert all(said in method["warnings"] for method in json.loads(file.read_text())["methods"])
 
 
 def test_another_method_is_simulated_with_its_timeline(tmp_path: Path) -> None:

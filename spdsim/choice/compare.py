@@ -24,6 +24,11 @@ class Row:
     speedup: Estimate | None
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        """What its numbers do not show, and what may be wrong with its machine."""
+        return tuple(dict.fromkeys((*self.method.warnings, *self.method.machine.warnings)))
+
+    @property
     def tokens_per_s_per_device(self) -> float:
         """Tokens a second for each device in use."""
         return self.figures.tokens_per_s.mean / self.method.num_devices

@@ -167,7 +167,7 @@ def _document(ranking: "Ranking", changes: "tuple[Crossover, ...]", scenario: "S
         "methods": [
             {
                 **_row(row),
-                "warnings": list(row.method.warnings),
+                "warnings": list(row.warnings),
                 "origins": [origin_document(origin) for origin in (*row.method.machine.origins, *row.method.origins)],
             }
             for row in ranking.rows

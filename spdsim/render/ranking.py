@@ -51,7 +51,7 @@ def _parts(
     if ranking.missing:
         yield from _heading("What cannot be had here", look)
         yield _missing(ranking, look)
-    if warnings := list(dict.fromkeys(text for row in ranking.rows for text in row.method.warnings)):
+    if warnings := list(dict.fromkeys(text for row in ranking.rows for text in row.warnings)):
         yield ""
         yield from (Text.assemble(("Warning: ", look.style("bold yellow")), text) for text in warnings)
     if origins := _origins(ranking):
