@@ -67,8 +67,10 @@ def scenario(stages: int, timing: dict[str, Any], seed: int = 0, **changes: Any)
     })  # fmt: skip
 
 
-def runs(timing: dict[str, Any], stages: Sequence[int] = (1, 2, 4), **changes: Any) -> list[Trace]:
-    return [simulate(scenario(n, timing, seed=180 + n, **changes)) for n in stages]
+def runs(
+    timing: dict[str, Any], stages: Sequence[int] = (1, 2, 4), first_seed: int = 180, **changes: Any
+) -> list[Trace]:
+    return [simulate(scenario(n, timing, seed=first_seed + n, **changes)) for n in stages]
 
 
 def fitted(traces: Sequence[Trace]) -> Calibration:
@@ -94,20 +96,24 @@ MEANS = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("first_seed", [0, 30, 60, 180])
 @pytest.mark.parametrize("acceptance", ACCEPTANCES, ids=lambda written: written["kind"])
-def test_a_fit_to_simulated_runs_gives_the_profile_back(acceptance: dict[str, Any]) -> None:
+def test_a_fit_to_simulated_runs_gives_the_profile_back(acceptance: dict[str, Any], first_seed: int) -> None:
     """Every figure within four standard errors, whatever the acceptance was.
 
     All but what the message of a draft takes on its way: here nobody ever waits for one, so nothing tells.
     """
-    found = fitted(runs(TRUTH, acceptance=acceptance))
+    found = fitted(runs(TRUTH, acceptance=acceptance, first_seed=first_seed))
     assert max(errors_in_std(found, MEANS).values(), default=0.0) < 4.0
     assert found.curve == ()
 
 
 def test_families_are_told_apart() -> None:
     """Each kind of duration is found again by name."""
-    found = {each.key: each.family for each in fitted(runs(TRUTH, acceptance=ACCEPTANCES[0])).figures}
+    timing = TRUTH | {"draft": {"kind": "gamma", "mean_s": 1.5e-3, "cv": 0.25}}
+    workload = {"prompt_tokens": 8, "new_tokens": 120, "sequences": 4}
+    figures = fitted(runs(timing, first_seed=0, acceptance=ACCEPTANCES[0], workload=workload)).figures
+    found = {each.key: each.family for each in figures}
     assert found["verify"] == "empirical"
     assert found["messages.hidden.transit_s"] == "lognormal"
     assert found["draft"] in ("gamma", "lognormal")
@@ -230,10 +236,15 @@ def test_crossings_that_grow_with_the_workers_are_predicted_for_more_of_them() -
 
 @pytest.mark.parametrize("curve", [(1.0, 1.75, 1.75), (1.0, 1.9, 2.6, 3.0)])
 def test_workers_that_slow_each_other_down_are_found_out(curve: tuple[float, ...]) -> None:
-    """From how long computations take beside one, two and more others."""
-    found = fitted(runs(TRUTH | {"contention": list(curve)}, (1, 2, 4)))
+    """From how long computations take beside one, two and more others.
+
+    Within a tenth: which of two computations has company for longer depends on how long it happens to take, which the
+    fit does not know. So where durations are random speeds come out somewhat too high, and works somewhat too long.
+    """
+    workload = {"prompt_tokens": 8, "new_tokens": 120, "sequences": 4}
+    found = fitted(runs(TRUTH | {"contention": list(curve)}, (1, 2, 4), workload=workload))
     reached = [total_speed(found.curve, together) for together in (2, 3, 4)]
-    assert reached == pytest.approx([total_speed(curve, together) for together in (2, 3, 4)], rel=0.07)
+    assert reached == pytest.approx([total_speed(curve, together) for together in (2, 3, 4)], rel=0.1)
     by_key = {each.key: each.mean for each in found.figures}
     whole_s = by_key.get("forward_fixed", 0.0) + 4 * by_key["forward_per_layer"]
     assert whole_s == pytest.approx(4.4e-3, rel=0.05)

@@ -6,8 +6,8 @@ what chance gives in 95 of 100 cases where mean and spread are the samples' own 
 Else the samples, as quantiles with their mean.
 """
 
-from dataclasses import dataclass
-from math import sqrt
+from dataclasses import dataclass, replace
+from math import hypot, sqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,6 +38,10 @@ class Chosen:
     def family(self) -> str:
         """The name of the family, as profiles write it."""
         return type(self.distribution).__name__.lower()
+
+    def less_sure(self, std_error_s: float) -> "Chosen":
+        """Return the same with a further error of the mean, such as that of what was taken off every sample before."""
+        return replace(self, std_error_s=hypot(self.std_error_s, std_error_s))
 
 
 def choose(samples_s: "Floats") -> Chosen:

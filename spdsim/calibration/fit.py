@@ -231,7 +231,11 @@ class _Fit:
             self._number(
                 "forward_fixed", fixed_s, line.offset_error, len(samples.seconds), "line in the layers of stages"
             )
-        self._drawn("forward_per_layer", (samples.seconds - fixed_s) / samples.size, "line in the layers of stages")
+        per_layer = _Samples((samples.seconds - fixed_s) / samples.size, samples.size)
+        self._drawn(
+            "forward_per_layer", per_layer.seconds, "line in the layers of stages",
+            line.offset_error * float((1.0 / samples.size).mean()),
+        )  # fmt: skip
 
     def _is_by_layers(self, samples: _Samples) -> bool:
         """Whether the layers of stages explain what they take, or may, where all stages have as many."""
@@ -271,23 +275,24 @@ class _Fit:
             np.full(len(part.seconds), float(each.scenario.draft.layers))
             for each in self._observed for part in each.computations if part.task == "draft"
         ])  # fmt: skip
-        line, key = _line(_Samples(samples.seconds, layers)), "draft"
+        line, key, error_s = _line(_Samples(samples.seconds, layers)), "draft", 0.0
         if line is not None and line.is_clear:
             fixed_s, key = max(0.0, line.offset), "draft_per_layer"
             if fixed_s > 0.0:
                 how = "line in the layers of the draft module"
                 self._number("draft_fixed", fixed_s, line.offset_error, len(layers), how)
             samples = _Samples((samples.seconds - fixed_s) / layers, samples.size)
-        self._by_rows(key, samples)
+            error_s = line.offset_error * float((1.0 / layers).mean())
+        self._by_rows(key, samples, error_s)
 
-    def _by_rows(self, key: str, samples: _Samples) -> None:
+    def _by_rows(self, key: str, samples: _Samples, error_s: float) -> None:
         line = _line(samples)
         if line is None or not line.is_clear or samples.seconds.mean() <= 0.0:
-            self._drawn(key, samples.seconds, "drafts")
+            self._drawn(key, samples.seconds, "drafts", error_s)
             return
         # All at the rows of the middle, then by rows.
         at_middle_s = samples.seconds / np.maximum(line.at(samples.size), 1e-12) * line.at(line.middle)
-        chosen = self._drawn(key, at_middle_s, "drafts, by a line in their rows")
+        chosen = self._drawn(key, at_middle_s, "drafts, by a line in their rows", error_s)
         mean_s = float(at_middle_s.mean())
         self._data[key] |= {
             "by_fill_depth": [
@@ -339,17 +344,17 @@ class _Fit:
             post_s = [part.post_s for part in parts if part.is_between_nodes == is_between_nodes]
             if not post_s:
                 continue
-            crossing_s, growth, mean_bytes = self._crossings(payload, is_between_nodes)
+            crossing_s, growth, error_s, mean_bytes = self._crossings(payload, is_between_nodes)
             waited = "receipts that waited"
             if len(crossing_s) < _FEW_CROSSINGS:
                 # Nobody waits for it, so it matters little, and nothing tells.
-                crossing_s, growth, mean_bytes = self._crossings(None, is_between_nodes)
+                crossing_s, growth, error_s, mean_bytes = self._crossings(None, is_between_nodes)
                 waited = "receipts that waited, of whatever crosses the same way"
-            for what, seconds, how in (
-                ("post_s", np.concatenate(post_s), "sendings"),
-                ("transit_s", crossing_s if len(crossing_s) else np.zeros(1), waited),
+            for what, seconds, how, more_error_s in (
+                ("post_s", np.concatenate(post_s), "sendings", 0.0),
+                ("transit_s", crossing_s if len(crossing_s) else np.zeros(1), waited, error_s),
             ):
-                chosen = choose(seconds)
+                chosen = choose(seconds).less_sure(more_error_s)
                 entry[f"{prefix}{what}"] = _written(chosen.distribution)
                 self._note(f"{key}.{prefix}{what}", chosen, how)
             if growth > 0.0 and not is_between_nodes:
@@ -358,8 +363,11 @@ class _Fit:
                 entry["measured_bytes"] = mean_bytes
         return entry
 
-    def _crossings(self, payload: str | None, is_between_nodes: bool) -> "tuple[Floats, float, float]":
-        """What crossings of a payload (None: of all) take with two workers, how much of it a doubling adds, bytes."""
+    def _crossings(self, payload: str | None, is_between_nodes: bool) -> "tuple[Floats, float, float, float]":
+        """What crossings of a payload (None: of all) take with two workers, how much of it a doubling adds, bytes.
+
+        The third is the standard error of the crossings' mean that comes of what a doubling adds.
+        """
         parts = [
             (each.layout.num_workers, part.crossing_s, part.mean_bytes)
             for each in self._observed
@@ -367,7 +375,7 @@ class _Fit:
             if payload in (None, part.payload) and part.is_between_nodes == is_between_nodes and len(part.crossing_s)
         ]
         if not parts:
-            return np.zeros(0), 0.0, 0.0
+            return np.zeros(0), 0.0, 0.0, 0.0
         mean_bytes = float(np.average([size for _, _, size in parts], weights=[len(part) for _, part, _ in parts]))
         samples = _Samples.together(
             _Samples(seconds, np.full(len(seconds), np.log2(number / 2))) for number, seconds, _ in parts
@@ -379,7 +387,11 @@ class _Fit:
             growth = _MOST_GROWTH if line is not None and line.is_clear and line.offset > 0.0 else 0.0
         else:
             growth = line.slope / line.offset
-        return samples.seconds / (1.0 + growth * samples.size), growth, mean_bytes
+        crossing_s = samples.seconds / (1.0 + growth * samples.size)
+        # Growth that is not clear is taken for none, and may be some all the same.
+        growth_error = line.slope_error / line.offset if line is not None and line.offset > 0.0 else 0.0
+        error_s = growth_error * float((crossing_s * samples.size / (1.0 + growth * samples.size)).mean())
+        return crossing_s, growth, error_s, mean_bytes
 
     def _hosts(self) -> None:
         between_s = np.concatenate([between_cycles_s(each) for each in self._observed])
@@ -392,8 +404,9 @@ class _Fit:
 
     # Figures.
 
-    def _drawn(self, key: str, seconds: "Floats", how: str) -> Chosen:
-        chosen = choose(np.maximum(seconds, 0.0))
+    def _drawn(self, key: str, seconds: "Floats", how: str, more_error_s: float = 0.0) -> Chosen:
+        """Choose a distribution. more_error_s: the standard error of what was taken off every sample before."""
+        chosen = choose(np.maximum(seconds, 0.0)).less_sure(more_error_s)
         self._data[key] = _written(chosen.distribution)
         self._note(key, chosen, how)
         return chosen
@@ -467,7 +480,10 @@ class _Line:
 
 
 def _line(samples: _Samples) -> _Line | None:
-    """The line through the means at each size; None with a single size."""
+    """The line through the means at each size; None with a single size.
+
+    Errors are those of White (1980): what is larger varies more, which errors for equal variances do not know.
+    """
     sizes, seconds = samples.size, samples.seconds
     spread = float(((sizes - sizes.mean()) ** 2).sum()) if len(sizes) else 0.0
     if len(sizes) < 3 or spread <= 1e-9 * len(sizes):
@@ -475,9 +491,12 @@ def _line(samples: _Samples) -> _Line | None:
     middle = float(sizes.mean())
     slope = float(((sizes - middle) * seconds).sum() / spread)
     offset = float(seconds.mean() - slope * middle)
-    left = seconds - offset - slope * sizes
-    std = sqrt(float((left**2).sum()) / (len(sizes) - 2))
-    return _Line(offset, std * sqrt(1.0 / len(sizes) + middle**2 / spread), slope, std / sqrt(spread), middle)
+    square = (seconds - offset - slope * sizes) ** 2 * (len(sizes) / (len(sizes) - 2))
+    in_slope = (sizes - middle) / spread
+    in_offset = 1.0 / len(sizes) - middle * in_slope
+    errors = (sqrt(float((square * weight**2).sum())) for weight in (in_offset, in_slope))
+    offset_error, slope_error = errors
+    return _Line(offset, offset_error, slope, slope_error, middle)
 
 
 def _layers(observed: Observed, part: Computations) -> int:
