@@ -177,7 +177,7 @@ def with_other_numbers(found: Machine, random: Random) -> Machine:
     return replace(found, tasks=tasks, messages=messages, between_cycles_s=found.between_cycles_s * 1.1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_machines_decoded_together_have_the_times_of_each_alone(number: int) -> None:
     """To the last bit: machines that differ in numbers, in what is random, in shape or in nothing; other seeds too."""
