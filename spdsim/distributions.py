@@ -106,7 +106,8 @@ def variance_s2(distribution: Distribution) -> float:
 def draw(distribution: Distribution, generator: "np.random.Generator", count: int) -> "NDArray[np.float64]":
     """Return `count` independent draws in seconds, none negative.
 
-    Lognormal and gamma variates have 24 bits: seven digits are more than any measurement has, and take half the time.
+    Lognormal and gamma variates have 24 bits: seven digits are more than any measurement has, and take three quarters
+    of the time.
     """
     import numpy as np
 

@@ -1,23 +1,22 @@
 """What a demonstration says on stderr while it goes on: a bar on a terminal, and a line for every finished part."""
 
 import sys
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from executor.cli import PROGRAM
 from executor.demo.run import Finished, Progress
+from spdsim.cli.progress import WithBar
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
 
-class DemoProgress:
+class DemoProgress(WithBar):
     """Tells a demonstration. Use as a context; called with every event."""
 
     def __init__(self, is_watched: bool) -> None:
         self._is_watched = is_watched
-        self._bar: tuple[Bar, TaskID] | None = None
         self._part = 0
 
     def __call__(self, event: Progress | Finished) -> None:
@@ -29,16 +28,7 @@ class DemoProgress:
                 if sys.stderr.isatty():
                     self._show(event)
             case Finished(part, parts, name, note):
-                self._line(f"{PROGRAM}: {part} of {parts}: {name}: {note}")
-
-    def __enter__(self) -> "DemoProgress":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._bar is not None:
-            self._bar[0].stop()
+                self.say(f"{PROGRAM}: {part} of {parts}: {name}: {note}")
 
     def _show(self, event: Progress) -> None:
         if self._bar is None:
@@ -51,12 +41,6 @@ class DemoProgress:
         note = f", {event.note}" if event.note else ""
         what = f"{event.part} of {event.parts}: {event.name}{note}"
         bar.update(task, completed=event.done, total=event.total, description=what)
-
-    def _line(self, text: str) -> None:
-        if self._bar is None:
-            print(text, file=sys.stderr, flush=True)
-        else:
-            self._bar[0].console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _new_bar() -> "tuple[Bar, TaskID]":

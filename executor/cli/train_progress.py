@@ -8,6 +8,7 @@ from executor.cli import PROGRAM
 from executor.cli.waiting import LateStatus
 from executor.training.outcome import Began, Event, Measured, Preparing
 from executor.training.trainer import StepReport
+from spdsim.cli.progress import WithBar
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -16,13 +17,12 @@ _SMOOTHING = 0.1
 """Of the loss and the speed on the bar: how much the last step weighs."""
 
 
-class TrainingProgress:
+class TrainingProgress(WithBar):
     """Tells a training run. Use as a context; called with every event."""
 
     def __init__(self, is_watched: bool) -> None:
         self._is_watched = is_watched
         self._waiting: LateStatus | None = None
-        self._bar: tuple[Progress, TaskID] | None = None
         self._steps = 0
         self._loss = self._tokens_per_s = 0.0
 
@@ -45,15 +45,11 @@ class TrainingProgress:
             case StepReport():
                 self._step(event)
 
-    def __enter__(self) -> "TrainingProgress":
-        return self
-
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._stop_waiting()
-        if self._bar is not None:
-            self._bar[0].stop()
+        super().__exit__(kind, error, traceback)
 
     def _step(self, report: StepReport) -> None:
         speed = report.num_tokens / report.step_s
@@ -71,11 +67,7 @@ class TrainingProgress:
         speed = f", {self._tokens_per_s:,.0f} tokens/s" if self._tokens_per_s else ""
         of_steps = f" of {self._steps:,}" if self._steps else ""
         fills = f"with 1 to {len(measured.held_out.fills)} in flight"
-        text = f"{PROGRAM}: step {measured.step:,}{of_steps}: {loss}accepted {shares} {fills}{speed}"
-        if self._bar is None:
-            print(text, file=sys.stderr, flush=True)
-        else:
-            self._bar[0].console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self.say(f"{PROGRAM}: step {measured.step:,}{of_steps}: {loss}accepted {shares} {fills}{speed}")
 
     def _stop_waiting(self) -> None:
         if self._waiting is not None:

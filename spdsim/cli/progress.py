@@ -3,7 +3,7 @@
 import sys
 from time import monotonic
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -11,18 +11,38 @@ if TYPE_CHECKING:
 PATIENCE_S = 1.0
 
 
-class LateProgress:
+class WithBar:
+    """Who may show a bar. Use as a context, so that Ctrl-C leaves the terminal as it was."""
+
+    _bar: "tuple[Progress, TaskID] | None" = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar[0].stop()
+
+    def say(self, text: str) -> None:
+        """Print a line on stderr, above the bar if there is one."""
+        if self._bar is None:
+            print(text, file=sys.stderr, flush=True)
+        else:
+            self._bar[0].console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+class LateProgress(WithBar):
     """Show how many replications are done, once they have taken longer than `PATIENCE_S`.
 
-    Called with (done, total). Use as a context, so that Ctrl-C leaves the terminal as it was.
-    what: what is done, if not replications.
+    Called with (done, total). what: what is done, if not replications.
     """
 
     def __init__(self, is_wanted: bool, what: str = "replications") -> None:
         self._what = what
         self._is_wanted = is_wanted and sys.stderr.isatty()
         self._start_s = monotonic()
-        self._bar: tuple[Progress, TaskID] | None = None
 
     def __call__(self, done: int, total: int) -> None:
         """Say that `done` of `total` replications are done."""
@@ -33,15 +53,6 @@ class LateProgress:
         if self._bar is not None:
             progress, task = self._bar
             progress.update(task, completed=done)
-
-    def __enter__(self) -> "LateProgress":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._bar is not None:
-            self._bar[0].stop()
 
 
 def _new_bar(total: int, what: str) -> "tuple[Progress, TaskID]":
@@ -54,16 +65,15 @@ def _new_bar(total: int, what: str) -> "tuple[Progress, TaskID]":
     return progress, task
 
 
-class StepProgress:
+class StepProgress(WithBar):
     """Show which of a few long steps runs and how long all of them will take, from the first one on.
 
-    Called with (done, total, what comes next). Use as a context, so that Ctrl-C leaves the terminal as it was.
+    Called with (done, total, what comes next).
     """
 
     def __init__(self, is_wanted: bool, what: str) -> None:
         self._what = what
         self._is_wanted = is_wanted and sys.stderr.isatty()
-        self._bar: tuple[Progress, TaskID] | None = None
 
     def __call__(self, done: int, total: int, step: str) -> None:
         """Say that `done` of `total` steps are done, and that `step` is next."""
@@ -73,12 +83,3 @@ class StepProgress:
             self._bar = _new_bar(total, self._what)
         progress, task = self._bar
         progress.update(task, completed=done, description=f"{self._what} {min(done + 1, total)} of {total}: {step}")
-
-    def __enter__(self) -> "StepProgress":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._bar is not None:
-            self._bar[0].stop()

@@ -38,12 +38,14 @@ class Noise:
         alike = dict[tuple[Hashable, ...], int]()
         kinds = np.array([alike.setdefault(tuple(d.key for d in each), len(alike)) for each in streams], np.int64)
         first_like = np.unique(kinds, return_index=True)[1]
-        blocks, self._group = np.unique(
-            np.stack((kinds[machines], numbers // BLOCK_SEQUENCES)), axis=1, return_inverse=True
-        )
+        blocks = numbers // BLOCK_SEQUENCES
+        num_blocks = int(blocks.max()) + 1
+        self._group: Ints
+        groups, self._group = np.unique(kinds[machines] * num_blocks + blocks, return_inverse=True)
         self._row = numbers % BLOCK_SEQUENCES
         self._sources: list[list[Iterator[Floats]]] = [
-            [draws.blocks(block) for draws in streams[first_like[kind]]] for kind, block in blocks.T.tolist()
+            [draws.blocks(group % num_blocks) for draws in streams[first_like[group // num_blocks]]]
+            for group in groups.tolist()
         ]
         self._block = np.zeros(len(numbers), np.int64)
         self._slots = np.full((len(self._sources), 4), -1)

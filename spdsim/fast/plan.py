@@ -39,7 +39,7 @@ class Plan:
         program = self.program
         return (
             self.prefill, self.fill, self.full, self.refill, self.clocks, self.driver, self.drafts,
-            program.num_cells, len(program.registers), len(program.draws),
+            program.registers, program.num_cells, len(program.draws),
             tuple(scalar.offset for scalar in program.constants),
         )  # fmt: skip
 
