@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from executor.cli.demo_result import demo_document
+from executor.cli.demo_train import demo_train
 from executor.demo.corpus import TextCorpus, TextFile, gather, is_held_out
 from executor.demo.decoding import prompts_of
 from executor.demo.language_model import train_language_model
 from executor.demo.orthogonal import orthogonal
 from executor.demo.run import Finished, Progress, Wanted, demonstrate
-from executor.demo.sizes import SIZES, DecodingSize, DraftSize, LanguageSize, Size
+from executor.demo.sizes import SIZES, DecodingSize, DraftSize, LanguageSize, Size, SizeName
 from executor.planning import this_place
 from executor.traces import part_of
 from spdsim import load_scenario, simulate
@@ -131,6 +132,19 @@ def test_all_of_it_runs_and_what_is_finished_is_used_again(tmp_path: Path, monke
     assert again.pipelines[0].measured.overall == pipeline.measured.overall
     with pytest.raises(InputError, match="was made with seed 0, not 1: must be another directory, or use --force"):
         demonstrate(replace(wanted, seed=1), this_place(), told.append)
+
+
+@pytest.mark.parametrize(("size", "stages"), [("tiny", (2, 4)), ("small", (2, 4, 8)), ("large", (2, 4, 8))])
+def test_every_size_has_stages_that_its_model_can_be_cut_into(
+    size: SizeName, stages: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where none are asked for, no error is about some that nobody asked for."""
+    asked: list[Wanted] = []
+    monkeypatch.setattr(
+        "executor.cli.demo_session.demonstrate_and_report", lambda wanted, *_, **__: asked.append(wanted)
+    )
+    demo_train(out=tmp_path / "demo", size=size)
+    assert [wanted.stages for wanted in asked] == [stages]
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,12 @@ SizeOption = Annotated[
     typer.Option("--size", help="tiny: seconds; small: twenty minutes on two CPU cores; large: minutes on a GPU."),
 ]
 StagesList = Annotated[
-    str, typer.Option("--stages", metavar="LIST", help="Numbers of pipeline stages, each with a draft module.")
-]
+    str | None,
+    typer.Option(
+        "--stages", metavar="LIST", show_default=False,
+        help="Numbers of pipeline stages, each with a draft module.  [default: 2,4,8, but no more than layers]",
+    ),
+]  # fmt: skip
 DraftLayers = Annotated[int, typer.Option("--draft-layers", metavar="N", help="Layers of each draft module.")]
 Minutes = Annotated[
     float | None,
@@ -31,10 +35,14 @@ Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Seed of all weig
 Force = Annotated[bool, typer.Option("--force", help="Begin anew, in place of what is in --out.")]
 
 
+_STAGES = (2, 4, 8)
+"""Unless others are asked for: those of them that the model has layers for."""
+
+
 def demo_train(
     out: Out = Path("demo-train"),
     size: SizeOption = "small",
-    stages: StagesList = "2,4,8",
+    stages: StagesList = None,
     draft_layers: DraftLayers = 2,
     minutes: Minutes = None,
     seed: Seed = 0,
@@ -58,8 +66,8 @@ def demo_train(
     from executor.planning.hardware import cores_each, device_of, threads_of
     from spdsim.errors import InputError
 
-    numbers = _numbers(stages)
     chosen, most = SIZES[size], SIZES[size].language.num_layers
+    numbers = tuple(number for number in _STAGES if number <= most) if stages is None else _numbers(stages)
     if max(numbers) > most:
         raise InputError(f"--stages is {stages}: must be at most {most}, the layers of the model")
     if not 1 <= draft_layers <= most:
