@@ -140,9 +140,8 @@ def test_every_size_has_stages_that_its_model_can_be_cut_into(
 ) -> None:
     """Where none are asked for, no error is about some that nobody asked for."""
     asked: list[Wanted] = []
-    monkeypatch.setattr(
-        "executor.cli.demo_session.demonstrate_and_report", lambda wanted, *_, **__: asked.append(wanted)
-    )
+    started = "executor.cli.demo_session.demonstrate_and_report"
+    monkeypatch.setattr(started, lambda wanted, *_, **__: asked.append(wanted))
     demo_train(out=tmp_path / "demo", size=size)
     assert [wanted.stages for wanted in asked] == [stages]
 
