@@ -2,6 +2,7 @@
 
 import os
 import platform
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from executor.plan import DeviceKind
 
 _CPUS = Path("/proc/cpuinfo")
 _DRIVER = Path("/proc/driver/nvidia/version")
+_PATIENCE_S = 5.0
 
 
 def machine_info(device: DeviceKind) -> dict[str, Any]:
@@ -32,6 +34,22 @@ def machine_info(device: DeviceKind) -> dict[str, Any]:
         "python": platform.python_version(),
         "host_os": platform.platform(),
     }
+
+
+def source_commit() -> str | None:
+    """Return the commit of the checkout that this program runs from, "-dirty" behind it where files were changed.
+
+    None where it is installed without one, or git does not say.
+    """
+    checkout = Path(__file__).resolve().parent.parent
+    if not (checkout / ".git").exists():
+        return None
+    command = ["git", "-C", str(checkout), "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty"]
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=_PATIENCE_S)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return told.stdout.strip() or None
 
 
 def _gpu_names() -> list[str]:

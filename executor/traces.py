@@ -59,7 +59,7 @@ def part_of(trace: Trace, sequences: Sequence[int]) -> Trace:
 
 def _machine_of(plan: Plan) -> dict[str, str]:
     """What a run is made on, by names; an emulated one computes nothing."""
-    from executor.machine_info import machine_info
+    from executor.machine_info import machine_info, source_commit
 
     info = machine_info(plan.device)
     kinds = ("device", "cores", "torch", "cuda", "driver", "nccl", "python", "host_os")
@@ -69,4 +69,6 @@ def _machine_of(plan: Plan) -> dict[str, str]:
     run = {"backend": plan.backend, "launch": plan.launch, "dtype": plan.dtype, "threads": str(plan.threads)}
     if plan.emulated is not None:
         run = {"backend": plan.backend, "emulated": "durations take the place of computing"}
-    return known | run | {"date": datetime.now(UTC).date().isoformat(), "spdsim": __version__}
+    commit = source_commit()
+    program = {"spdsim": __version__} | ({} if commit is None else {"commit": commit})
+    return known | run | {"date": datetime.now(UTC).date().isoformat()} | program

@@ -1,7 +1,7 @@
 """Random durations by address: the draw of a sequence and a cycle is the same whoever asks, and in whatever order.
 
-Numbers are drawn in blocks, each from a generator of its own for 16 sequences: one of each sequence for the prefill,
-and then one of each for every 256 cycles. Whoever simulates one sequence takes its row of every block; whoever
+Numbers are drawn in blocks, each from a generator of its own for 64 sequences: one of each sequence for the prefill,
+and then one of each for every 128 cycles. Whoever simulates one sequence takes its row of every block; whoever
 simulates many at a time takes whole blocks.
 """
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-BLOCK_SEQUENCES = 16
+BLOCK_SEQUENCES = 64
 """Sequences that one generator serves: a new one costs as much as some hundred draws."""
 
-BLOCK_CYCLES = 256
+BLOCK_CYCLES = 128
 
 _EVERYBODY = 2**31 - 1
 """In place of a worker's index: beyond every worker."""
@@ -91,9 +91,9 @@ class Draws:
         return self._values[cycle + 1]
 
     def blocks(self, number: int) -> "Iterator[Floats]":
-        """Yield the draws of sequences 16 * number and the 15 that follow, without end.
+        """Yield the draws of sequences 64 * number and the 63 that follow, without end.
 
-        The first array, of shape (16, 1), is for the prefill; each other, of shape (16, 256), for the next 256 cycles.
+        The first array, of shape (64, 1), is for the prefill; each other, of shape (64, 128), for the next 128 cycles.
         """
         own = _blocks(self._seconds, self._address, number)
         if self._fraction == 0.0:

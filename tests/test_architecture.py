@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 SPDSIM_FLOORS = [
+    {"normal"},
     {"errors", "theory", "distributions", "acceptance", "trace", "grades"},
     {"schedules", "files", "shapes", "draws"},
     {"machine", "tracefile", "analysis", "evidence"},
@@ -51,6 +52,7 @@ SPDSIM_HOMES = {
     "pydantic_core": {"scenario"},
     "yaml": {"scenario"},
     "numpy": {
+        "normal",
         "draws",
         "engine",
         "fast",

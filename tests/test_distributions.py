@@ -1,6 +1,7 @@
 """Sampled durations against their own mean and variance, and by address."""
 
-from math import sqrt
+from math import log, sqrt
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from spdsim.distributions import (
 )  # fmt: skip
 from spdsim.draws import BLOCK_CYCLES, BLOCK_SEQUENCES, Address, Draws, constant_s
 from spdsim.machine import Duration
+from spdsim.normal import standard_normal
 
 ALL: list[Distribution] = [
     Constant(2e-3),
@@ -67,6 +69,34 @@ def test_without_spread_every_draw_is_the_mean(distribution: Distribution) -> No
     assert mean_s(distribution) == 2e-3
 
 
+def test_normal_variates_have_the_quantiles_and_tails_of_the_normal_distribution() -> None:
+    """By the table: all of its values, and what a lognormal makes of them, beside the exact moments and quantiles."""
+    values = np.sort(standard_normal(np.random.default_rng(0), 2_000_000))
+    assert values.dtype == np.float32
+    exact = NormalDist()
+    for p in (1e-4, 0.01, 0.25, 0.5, 0.9, 0.999, 0.9999):
+        quantile = exact.inv_cdf(p)
+        error = sqrt(p * (1 - p) / values.size) / exact.pdf(quantile)
+        assert abs(values[int(p * values.size)] - quantile) < 5 * error + 1e-4
+    table = np.unique(values).astype(np.float64)
+    assert len(table) == 2**16
+    assert abs(table.mean()) < 1e-9
+    assert table.var() == pytest.approx(1.0, abs=1e-6)
+    for cv, lost in ((0.5, 1e-6), (1.3, 2e-5)):
+        sigma = sqrt(log(1 + cv * cv))
+        assert -lost < np.exp(sigma * table - sigma * sigma / 2).mean() - 1.0 <= 1e-9
+    assert 4.3 < -values[0] == values[-1] < 4.5
+
+
+def test_as_many_variates_come_as_are_asked_for_one_after_another() -> None:
+    """Four to a random number, of which some may be left over."""
+    for count in (0, 1, 3, 4, 5):
+        assert standard_normal(np.random.default_rng(0), count).shape == (count,)
+    whole = standard_normal(np.random.default_rng(0), 8)
+    generator = np.random.default_rng(0)
+    assert [*standard_normal(generator, 4), *standard_normal(generator, 4)] == whole.tolist()
+
+
 def test_a_draw_is_the_same_in_whatever_order_it_is_asked_for() -> None:
     """Addressed by key, sequence and cycle; far cycles, too, lie beyond the first block."""
     forwards, backwards = (Draws(Gamma(1.0, 0.5), Address(0, 1, "forward", 2)) for _ in range(2))
@@ -86,7 +116,7 @@ def test_constants_are_not_drawn() -> None:
 
 
 def test_whoever_takes_whole_blocks_finds_the_draws_of_each_sequence() -> None:
-    """The prefill first, then 256 cycles at a time, of 16 sequences: what vectorised simulations read."""
+    """The prefill first, then 128 cycles at a time, of 64 sequences: what vectorised simulations read."""
     draws = Draws(LogNormal(1.0, 0.3), Address(7, 1, "forward"), shared_fraction=0.4)
     blocks = draws.blocks(3)
     whole = np.concatenate([next(blocks) for _ in range(3)], axis=1)

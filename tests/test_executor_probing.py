@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 import torch
 
+import executor.machine_info as info_module
 from executor.cli.app import app
-from executor.machine_info import machine_info
+from executor.machine_info import machine_info, source_commit
 from executor.model.small import small_config
 from executor.plan import ModelPlan, Plan
 from executor.planning import Place, Request, plan_run
@@ -264,6 +265,24 @@ def test_the_machine_is_told_as_plain_data() -> None:
     assert json.loads(json.dumps(told)) == told
     assert told["devices"] == [told["device"]] == [told["cpu"]] and told["cores"] >= 1
     assert told["torch"] == torch.__version__
+
+
+def test_a_checkout_tells_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And that files were changed; a program that was installed has none, nor one without git."""
+    program = tmp_path / "executor" / "machine_info.py"
+    program.parent.mkdir()
+    program.write_text("")
+    monkeypatch.setattr(info_module, "__file__", str(program))
+    assert source_commit() is None
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x@example.org"]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "x"]):
+        subprocess.run([*git, *command], check=True)
+    clean = source_commit()
+    assert clean is not None and len(clean) == 12 and set(clean) <= set("0123456789abcdef")
+    program.write_text("# changed")
+    assert source_commit() == f"{clean}-dirty"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert source_commit() is None
 
 
 # What goes wrong.

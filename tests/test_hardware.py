@@ -179,6 +179,25 @@ def test_an_all_reduce_is_interpolated(gpu: str, num_devices: int, num_bytes: fl
     assert found[1].source
 
 
+def test_a_one_shot_all_reduce_is_one_figure_for_small_messages_and_never_slower_than_nccl() -> None:
+    """Beyond 16 KiB it takes as much more as NCCL does; over PCIe there is none."""
+
+    def seconds(num_devices: int, num_bytes: float, gpu: str = "h100-sxm") -> float:
+        found = all_reduce_s(gpu, num_devices, num_bytes, "one_shot")
+        assert found is not None
+        return found[0]
+
+    assert [seconds(8, size) for size in (512, 16384)] == [10.5e-6] * 2
+    assert seconds(8, 131072) == pytest.approx(10.5e-6 + (19.0e-6 - 16.6e-6), rel=1e-9)
+    assert seconds(2, 512) == 6.2e-6
+    assert seconds(1, 512) == 0.0
+    found = all_reduce_s("h100-sxm", 8, 512, "one_shot")
+    assert found is not None
+    assert found[1].origin == "assumed"
+    assert all_reduce_s("l40s", 8, 512, "one_shot") is None
+    assert all_reduce_s("h100-sxm", 9, 512, "one_shot") is None
+
+
 @pytest.mark.parametrize(
     ("gpu", "num_devices", "num_bytes"),
     [("h100-sxm", 9, 512), ("h100-sxm", 2, 131073), ("rtx-4090", 2, 512), ("my-gpu", 2, 512), ("h100-sxm", 0, 512)],

@@ -49,7 +49,8 @@ def test_one_device_is_predicted_within_one_and_a_half_per_cent() -> None:
 def test_either_end_of_the_published_all_reduces_is_near(microseconds: str, tmp_path: Path) -> None:
     """gpt-fast's rows within 15 %, whichever end of the range its all-reduce is at."""
     path = tmp_path / "t.csv"
-    path.write_text(TABLE.read_text(encoding="utf-8").replace(",whole,10.5,", f",whole,{microseconds},"))
+    written = TABLE.read_text(encoding="utf-8").replace(",all_reduce,", ",all_reduce_us,")
+    path.write_text(written.replace(",whole,one_shot,", f",whole,{microseconds},"))
     several = validate_plain(read_plain_table(path)).groups[1]
     assert abs(several.largest_error) < 0.15
 
@@ -117,15 +118,17 @@ def test_a_wrong_row_is_told_with_its_line_and_column(line: str, said: str, tmp_
 @pytest.mark.parametrize(
     ("cells", "said"),
     [
-        ("cut,", ":2: lm_head is 'cut': must be sharded, whole or empty, which is sharded"),
-        (",0", ":2: all_reduce_us is 0: must be greater than 0"),
+        ("cut,,", ":2: lm_head is 'cut': must be sharded, whole or empty, which is sharded"),
+        (",,0", ":2: all_reduce_us is 0: must be greater than 0"),
+        (",ring,", ":2: all_reduce is 'ring': must be nccl, one_shot or empty, which is nccl"),
     ],
 )
 def test_a_wrong_engine_is_told_in_the_same_way(cells: str, said: str, tmp_path: Path) -> None:
     """In the columns that may be left out."""
     path = tmp_path / "t.csv"
     path.write_text(
-        HEAD.replace(",use", ",lm_head,all_reduce_us,use") + f"llama-2-7b,a100-sxm-80g,8,eager,0,5,{cells},,\n"
+        HEAD.replace(",use", ",lm_head,all_reduce,all_reduce_us,use")
+        + f"llama-2-7b,a100-sxm-80g,8,eager,0,5,{cells},,\n"
     )
     with pytest.raises(InputError) as caught:
         read_plain_table(path)

@@ -132,6 +132,9 @@ def _all_reduces() -> Iterator[str]:
             points = zip(entry["num_bytes"], seconds, strict=True)
             times = ", ".join(f"{size:,}: {' '.join(readable('_s', value_s))}" for size, value_s in points)
             yield f"| `{name}` | {num_devices} | {times} | {entry['origin']} | {entry['source']} |"
+        if (figure := entry["one_shot"]) is not None:
+            least = f"to {entry['one_shot_bytes']:,}: {' '.join(readable('_s', figure['value']))}"
+            yield f"| `{name}`, `one_shot` | 2 to 8 | {least} | {figure['origin']} | {figure['source']} |"
     yield ""
 
 

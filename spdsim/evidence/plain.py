@@ -2,7 +2,7 @@
 
 use: calibrate, where a figure of the catalogue follows from the line; else validate.
 token_ms: milliseconds of a token. devices: 1, or as many as share every layer by tensor parallelism.
-Two columns may be there besides, of what an engine does with several devices: lm_head, and all_reduce_us.
+Three columns may be there besides, of what an engine does with several devices: lm_head, all_reduce, all_reduce_us.
 """
 
 from dataclasses import dataclass
@@ -14,10 +14,14 @@ from spdsim.evidence.sheet import Record, read_sheet
 COLUMNS = ("model", "gpu", "devices", "launch", "context_tokens", "token_ms", "use", "source")
 NUMBERS = ("devices", "context_tokens", "token_ms")
 """The columns that hold numbers."""
-HEAD_COLUMN, ALL_REDUCE_COLUMN = "lm_head", "all_reduce_us"
-"""Columns that may be left out: how several devices share the LM head, and microseconds of the engine's all-reduce."""
+HEAD_COLUMN, KIND_COLUMN, ALL_REDUCE_COLUMN = "lm_head", "all_reduce", "all_reduce_us"
+"""Columns that may be left out: how several devices share the LM head, which of the catalogue's all-reduces they use,
+and microseconds of the engine's own."""
 
 _HEADS = {"": False, "sharded": False, "whole": True}
+
+AllReduce = Literal["nccl", "one_shot"]
+_KINDS: dict[str, AllReduce] = {"": "nccl", "nccl": "nccl", "one_shot": "one_shot"}
 
 Launch = Literal["eager", "compiled", "cuda_graph"]
 _LAUNCHES: dict[str, Launch] = {"eager": "eager", "compiled": "compiled", "cuda_graph": "cuda_graph"}
@@ -27,7 +31,8 @@ _LAUNCHES: dict[str, Launch] = {"eager": "eager", "compiled": "compiled", "cuda_
 class PlainRow:
     """One measurement. token_s: seconds of a token; None: to be predicted only.
 
-    has_whole_head: every device computes the LM head whole. all_reduce_s: of the engine; None: the catalogue's.
+    has_whole_head: every device computes the LM head whole. all_reduce_s: of the engine; None: the catalogue's figure
+    of `all_reduce`.
     """
 
     place: str
@@ -40,6 +45,7 @@ class PlainRow:
     use: str
     source: str
     has_whole_head: bool = False
+    all_reduce: AllReduce = "nccl"
     all_reduce_s: float | None = None
 
     @property
@@ -79,12 +85,15 @@ def _row(record: Record) -> PlainRow:
     head = record.cells.get(HEAD_COLUMN, "")
     if head not in _HEADS:
         raise record.error(HEAD_COLUMN, "must be sharded, whole or empty, which is sharded")
+    kind = record.cells.get(KIND_COLUMN, "")
+    if kind not in _KINDS:
+        raise record.error(KIND_COLUMN, "must be nccl, one_shot or empty, which is nccl")
     has_meeting = bool(record.cells.get(ALL_REDUCE_COLUMN))
     meeting_us = record.number(ALL_REDUCE_COLUMN, is_above=True) if has_meeting else None
     return PlainRow(
         place=record.place, model=record.text("model"), gpu=record.text("gpu"), devices=record.whole("devices", 1),
         launch=_LAUNCHES[launch], context_tokens=record.whole("context_tokens", 0),
         token_s=None if token_ms is None else token_ms / 1e3, use=record.cells["use"],
-        source=record.cells["source"], has_whole_head=_HEADS[head],
+        source=record.cells["source"], has_whole_head=_HEADS[head], all_reduce=_KINDS[kind],
         all_reduce_s=None if meeting_us is None else meeting_us / 1e6,
     )  # fmt: skip

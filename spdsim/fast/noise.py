@@ -51,12 +51,12 @@ class Noise:
         self._slots = np.full((len(self._sources), 4), -1)
         self._free: list[int] = []
         self._num_slots = 0
-        shape = (BLOCK_SEQUENCES, num_streams, BLOCK_CYCLES)
+        shape = (BLOCK_SEQUENCES, BLOCK_CYCLES, num_streams)
         self._max_slots = max(2, max_bytes // (8 * max(1, prod(shape))))
         # Memory that is never touched is never taken. What a sequence needs in a cycle is close together.
         self._draws = np.empty((self._max_slots, *shape))
         flat = self._draws.reshape(-1)
-        self.pools: list[Floats] = [flat[stream * BLOCK_CYCLES :] for stream in range(num_streams)]
+        self.pools: list[Floats] = [flat[stream:] for stream in range(num_streams)]
         self.prefill = self._first()
 
     def at(self, sequences: "Ints", cycles: "Ints") -> "Ints":
@@ -74,7 +74,7 @@ class Noise:
                 self._draw(one, number)
             slots = self._slots[group, block]
         row = slots * BLOCK_SEQUENCES + self._row[sequences]
-        return row * len(self.pools) * BLOCK_CYCLES + cycles % BLOCK_CYCLES
+        return (row * BLOCK_CYCLES + cycles % BLOCK_CYCLES) * len(self.pools)
 
     def forget(self, sequences: "Ints") -> None:
         """These sequences have ended and will ask no more."""
@@ -89,7 +89,7 @@ class Noise:
             self._make_room()
         slot = self._slots[group, block] = self._free.pop()
         for stream, source in enumerate(self._sources[group]):
-            self._draws[slot, :, stream] = next(source)
+            self._draws[slot, :, :, stream] = next(source)
 
     def _make_room(self) -> None:
         """Free the blocks that all sequences of their group have left behind; if they are few, take more memory."""

@@ -199,7 +199,7 @@ class _Chunk:
                 group.at[entering] = self._noise.at(group.sequence[entering], group.cycle[entering])
         self._perform(group, code, oldest, self._noise.pools)
         group.cycle += 1
-        group.at += 1
+        group.at += len(self._noise.pools)
         if self._plan.drafts:
             self._verdicts.draft(oldest + fill_depth, fill_depth, group.sequence)
 

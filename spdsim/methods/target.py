@@ -142,7 +142,8 @@ def batch_factors(scenario: Scenario, rows: int, sequences: int, num_devices: in
         decode_times(
             scenario.model, scenario.devices.gpu, scenario.runtime.launch,
             context_tokens=scenario.workload.prompt_tokens, num_devices=num_devices, rows=number, sequences=among,
-            all_reduce_s=given_s, roofline=timing, is_sampled=scenario.runtime.sampling == "sampled",
+            all_reduce_s=given_s, all_reduce=scenario.links.all_reduce, roofline=timing,
+            is_sampled=scenario.runtime.sampling == "sampled",
         )
         for number, among in ((rows, sequences), (1, 1))
     )  # fmt: skip

@@ -24,7 +24,7 @@ def predict_plain(row: PlainRow) -> float | None:
         raise InputError(f"{row.place}: gpu is {row.gpu!r}: {error}") from None
     times = decode_times(
         model, gpu, row.launch, context_tokens=row.context_tokens, num_devices=row.devices,
-        all_reduce_s=row.all_reduce_s,
+        all_reduce_s=row.all_reduce_s, all_reduce=row.all_reduce,
     )  # fmt: skip
     alone = decode_times(model, gpu, row.launch, context_tokens=row.context_tokens)
     if times is not None and alone is not None and row.has_whole_head:

@@ -22,7 +22,7 @@ _FACTS = {
     "cores": "{} cores", "torch": "torch {}", "cuda": "CUDA {}", "driver": "driver {}", "nccl": "NCCL {}",
     "python": "Python {}", "threads": "threads: {}", "emulated": "emulated: {}",
 }  # fmt: skip
-_NOT_TOLD = ("host_os", "date", "spdsim")
+_NOT_TOLD = ("host_os", "date", "spdsim", "commit")
 """What is told of a machine, and what only its profile tells."""
 
 _NAMES = ("the executor's run", "the profile's simulation")

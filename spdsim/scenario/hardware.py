@@ -3,13 +3,16 @@
 Knows nothing of who runs where, save for the list of devices that people may write.
 """
 
-from typing import Annotated, Any, TypeGuard
+from typing import Annotated, Any, Literal, TypeGuard
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from spdsim.machine import OriginKind, Sharing
 from spdsim.scenario.catalogue import expand
 from spdsim.scenario.fields import Count, Fraction, Index, Part, Positive, Seconds, base_serves
+
+AllReduce = Literal["nccl", "one_shot"]
+"""How the devices of a group add up what each has: by NCCL, or by one kernel in which each reads what all have."""
 
 
 class Provenance(Part):
@@ -121,8 +124,14 @@ class Links(Part):
 
     intra_node: LinkChoice | None = Field(default=None, description="Catalogue name, or figures.")
     inter_node: LinkChoice | None = Field(default=None, description="Catalogue name, or figures.")
+    all_reduce: AllReduce = Field(
+        default="nccl",
+        description="How the devices of a stage (`partition.tensor_parallel`) add up hidden states, by the catalogue: "
+        "`nccl`, or `one_shot`, one kernel in which each reads over NVLink what the others have, as engines do for "
+        "small messages.",
+    )
     all_reduce_s: Seconds | None = Field(
         default=None,
-        description="Seconds in which the devices of a stage (`partition.tensor_parallel`) add up one hidden state; "
-        "null: by the catalogue, which knows some GPUs and 2 to 8 devices.",
+        description="Seconds in which they add up one hidden state, if measured; null: by the catalogue, which knows "
+        "some GPUs and 2 to 8 devices.",
     )

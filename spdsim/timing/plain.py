@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from spdsim.distributions import Constant
 from spdsim.machine import Duration, Issue
 from spdsim.scenario.collectives import all_reduce_s as catalogue_all_reduce_s
-from spdsim.scenario.hardware import Gpu
+from spdsim.scenario.hardware import AllReduce, Gpu
 from spdsim.scenario.model import Launch
 from spdsim.scenario.target import TargetModel
 from spdsim.scenario.times import Roofline, resolve
@@ -59,6 +59,7 @@ def decode_times(
     rows: int = 1,
     sequences: int = 1,
     all_reduce_s: float | None = None,
+    all_reduce: AllReduce = "nccl",
     roofline: Roofline | None = None,
     is_sampled: bool = False,
 ) -> DecodeTimes | None:
@@ -67,14 +68,15 @@ def decode_times(
     rows: 1 in plain decoding, gamma + 1 to verify a draft of gamma tokens; as many times more with several `sequences`,
     each of which has a cache and states of its own to read. Their matrices are read once, and so is the
     cache (`timing.device`); each row uses experts of its own, as if they were chosen evenly and independently.
-    all_reduce_s: seconds of one all-reduce of their hidden states over the devices; None: the catalogue's, which goes
-    on linearly beyond its largest size.
+    all_reduce_s: seconds of one all-reduce of their hidden states over the devices; None: the catalogue's figure of
+    `all_reduce`, which goes on linearly beyond its largest size.
     roofline: figures in place of the GPU's and the launch mode's. is_sampled: the head's operations when sampling.
     None if nothing is known of the all-reduce on these devices.
     """
     meeting_s = all_reduce_s
     if meeting_s is None:
-        known = catalogue_all_reduce_s(gpu.name, num_devices, rows * model.state_vector_bytes, is_extrapolated=rows > 1)
+        num_bytes = rows * model.state_vector_bytes
+        known = catalogue_all_reduce_s(gpu.name, num_devices, num_bytes, all_reduce, is_extrapolated=rows > 1)
         if known is None:
             return None
         meeting_s = known[0]
@@ -101,13 +103,20 @@ def decode_times(
 
 
 def plain_token_s(
-    model: TargetModel, gpu: Gpu, launch: Launch, context_tokens: int = 0, num_devices: int = 1
+    model: TargetModel,
+    gpu: Gpu,
+    launch: Launch,
+    context_tokens: int = 0,
+    num_devices: int = 1,
+    all_reduce: AllReduce = "nccl",
 ) -> float | None:
     """Return seconds of one token of plain decoding, greedily, at a context of so many tokens.
 
     None if nothing is known of the all-reduce on these devices.
     """
-    times = decode_times(model, gpu, launch, context_tokens=context_tokens, num_devices=num_devices)
+    times = decode_times(
+        model, gpu, launch, context_tokens=context_tokens, num_devices=num_devices, all_reduce=all_reduce
+    )
     return None if times is None else times.token_s
 
 

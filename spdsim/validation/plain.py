@@ -13,7 +13,7 @@ from spdsim.validation.report import Status, error_sizes
 SCHEMA_VERSION = 1
 
 LIMITS = (
-    "Catalogue figures, and what a row says of its engine (lm_head, all_reduce_us): nothing was fitted to the rows "
+    "Catalogue figures, and what a row says of its engine (lm_head, all_reduce): nothing was fitted to the rows "
     "that count.",
     "Shards of tensor parallelism are smaller than most matrices in the published tables, and an engine may overlap "
     "or fuse its all-reduces: expect times that are too long at many devices.",
