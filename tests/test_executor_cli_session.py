@@ -279,6 +279,16 @@ def test_figures_of_the_document_are_those_of_the_tokens() -> None:
     assert document["speculative"]["tokens_per_s"]["mean"] == pytest.approx(3 * 63 / decode_s["spd"])
 
 
+def test_free_drafts_are_told_as_such(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """In the document, and beside the speedup and the acceptance."""
+    run = run_document(result_of(stages=4, draft="free:p=0.8"))["run"]
+    assert (run["draft"], run["draft_layers"], run["forced_acceptance"]) == ("free", None, 0.8)
+    delivered(Files(tmp_path / "x.json"), **FORCED | {"draft": "free:p=0.8"})
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "acceptance forced and drafts free" in printed
+    assert "verified drafts, forced and free" in printed
+
+
 # Traces.
 
 

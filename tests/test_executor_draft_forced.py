@@ -24,6 +24,7 @@ def test_every_form_is_understood(tmp_path: Path) -> None:
     assert parse_draft("none") == Draft("none")
     for text, p in (("0.8", 0.8), ("0", 0.0), ("1", 1.0), ("1e-1", 0.1)):
         assert parse_draft(f"forced:p={text}") == Draft("forced", acceptance=Bernoulli(p))
+        assert parse_draft(f"free:p={text}") == Draft("forced", acceptance=Bernoulli(p), is_free=True)
 
 
 def test_a_directory_is_a_checkpoint_and_so_are_its_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,7 +61,10 @@ def test_recorded_verdicts_are_those_of_the_simulator(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "rule"),
     [
-        ("", r"must be module, CHECKPOINT \(a file or a directory\), none, forced:p=0.8 or forced:FILE"),
+        (
+            "",
+            r"must be module, CHECKPOINT \(a file or a directory\), none, forced:p=0.8, forced:FILE, free:p=0.8 or",
+        ),
         ("modul", r"did you mean module\?"),
         ("Forced:p=0.5", r"did you mean forced\?"),
         ("module:", "must be module, CHECKPOINT"),
@@ -72,6 +76,7 @@ def test_recorded_verdicts_are_those_of_the_simulator(tmp_path: Path) -> None:
         ("forced:p=nan", "p must be a number, 0 to 1"),
         ("forced:p=often", "p must be a number, 0 to 1"),
         ("forced:0.8", "a probability is written forced:p=0.8"),
+        ("free:0.8", "a probability is written free:p=0.8"),
         ("forced:nowhere.jsonl", "nowhere.jsonl: there is no such file"),
         ("module:nowhere.pt", "nowhere.pt: there is no such file"),
         ("module:/", "/: has no draft.json: must be a draft module's directory"),

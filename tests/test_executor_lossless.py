@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,16 @@ def test_every_short_string_of_verdicts_is_lossless(verdicts: tuple[bool, ...], 
     _, result = decode(plan, *both(PROMPTS[1], 6))
     assert result.accepted == verdicts
     assert result.tokens == reference(PROMPTS[1], 6)
+
+
+@pytest.mark.parametrize("head", PLACEMENTS)
+def test_free_drafts_have_the_tokens_and_verdicts_of_forced_ones(head: str, reference: Any) -> None:
+    """No module runs; whoever has the LM head has its table all the same."""
+    plan = small_plan(4, forced=Bernoulli(0.6), lm_head=head)
+    free = replace(plan, draft=replace(plan.draft, is_free=True))
+    forced, told = (decode(each, *both(PROMPTS[1], 12))[1] for each in (plan, free))
+    assert told.tokens == reference(PROMPTS[1], 12)
+    assert (told.tokens, told.accepted) == (forced.tokens, forced.accepted)
 
 
 @pytest.mark.parametrize("sampling", [Sampling(0.8), Sampling(1.2, top_k=20), Sampling(0.9, top_p=0.8)], ids=str)

@@ -87,6 +87,7 @@ def refused(gpus: int = 0, world: World | None = None, **asked: Any) -> str:
         # Emulation.
         ({"emulate": "scenario"}, "--emulate is scenario: needs a scenario file"),
         ({"emulate": PROFILE}, "--draft is module: must be forced"),
+        ({"emulate": PROFILE, "draft": "free:p=0.5"}, "--draft is free:p=0.5: must be forced: with --emulate"),
         ({"emulate": "missing.yaml", "draft": "forced:p=0.5"}, 'is "missing.yaml": there is no such file'),
         ({"emulate": PROFILE, "draft": "forced:p=0.5", "device": "cuda"}, "--device cuda is given beside --emulate"),
         ({"emulate": PROFILE, "draft": "forced:p=0.5", "launch": "eager"}, "--launch is given beside --emulate"),

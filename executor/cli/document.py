@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from executor.cli.result import Result
-from executor.plan import Job, JobResult
+from executor.plan import DraftPlan, Job, JobResult
 from executor.summary import Decoding
 from executor.text.tokenizer import Tokenizer
 from spdsim import __version__
@@ -62,9 +62,9 @@ def _run(result: Result) -> dict[str, Any]:
         "verification_lag": layout.verification_lag,
         "control": layout.control,
         "messages": layout.messages,
-        "draft": None if draft.is_off else "module" if draft.forced is None else "forced",
+        "draft": None if draft.is_off else _who_drafts(draft),
         "draft_checkpoint": None if draft.checkpoint is None else str(draft.checkpoint),
-        "draft_layers": None if draft.is_off else draft.num_layers,
+        "draft_layers": None if draft.is_off or draft.is_free else draft.num_layers,
         "anchors": None if draft.is_off else list(draft.anchors),
         "draft_vocab_size": draft.vocab_size,
         "draft_width": None if draft.is_off else layout.width,
@@ -77,6 +77,12 @@ def _run(result: Result) -> dict[str, Any]:
         "threads": plan.threads,
         "load_s": result.load_s,
     }
+
+
+def _who_drafts(draft: DraftPlan) -> str:
+    if draft.forced is None:
+        return "module"
+    return "free" if draft.is_free else "forced"
 
 
 def _figures(result: Result) -> dict[str, Any]:

@@ -74,7 +74,8 @@ Draft = Annotated[
     _option(
         _DRAFTS, "--draft",
         "Who drafts: module (random weights), the checkpoint of one (FILE.pt or a directory), forced:p=0.8 or "
-        "forced:FILE (which drafts are right is decreed), or none.  [default: module, or the scenario's acceptance]",
+        "forced:FILE (which drafts are right is decreed), free:p=0.8 or free:FILE (as forced, and no module runs), or "
+        "none.  [default: module, or the scenario's acceptance]",
         "WHO",
     ),
 ]  # fmt: skip

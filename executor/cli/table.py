@@ -139,9 +139,16 @@ def _claim(result: Result, look: Look) -> Text:
     found, bold = result.figures, look.style("bold")
     if found.speedup is None:
         return Text(_without_speedup(result), bold)
-    value, origin = found.speedup.mean, ", emulated" * result.is_emulated + ", acceptance forced" * result.is_forced
+    value, origin = found.speedup.mean, ", emulated" * result.is_emulated + _acceptance_forced(result)
     sign = Text(look.factor(value), look.style("bold green" if value >= 1 else "bold red"))
     return Text.assemble(sign, (f" over plain decoding in this run{origin}", bold))
+
+
+def _acceptance_forced(result: Result) -> str:
+    """How acceptance was decreed, behind a comma; nothing where it was not."""
+    if not result.is_forced:
+        return ""
+    return f", acceptance forced{' and drafts free' * result.run.plan.draft.is_free}"
 
 
 def _without_speedup(result: Result) -> str:
@@ -202,7 +209,10 @@ def _lines(result: Result, look: Look) -> Iterator[tuple[str, str]]:
         yield "plain decoding", _plain(result, found.plain, look)
     if found.acceptance_probability is not None:
         share = f"{significant(found.acceptance_probability)}: {found.num_accepted:,} of {found.num_drafts:,}"
-        yield "acceptance", f"{share} verified drafts{', forced' if result.is_forced else ''}"
+        yield (
+            "acceptance",
+            f"{share} verified drafts{', forced' if result.is_forced else ''}{' and free' * plan.draft.is_free}",
+        )
     if found.closed_form_speedup is not None:
         yield "law's speedup", f"{look.factor(found.closed_form_speedup)} with equal stages and all else free"
     if found.tokens_per_cycle is not None:

@@ -18,8 +18,8 @@ from spdsim.scenario.files import read_verdicts
 
 DraftKind = Literal["module", "forced", "none"]
 
-_FORMS = "module, CHECKPOINT (a file or a directory), none, forced:p=0.8 or forced:FILE"
-_KINDS = ("module", "forced", "none")
+_FORMS = "module, CHECKPOINT (a file or a directory), none, forced:p=0.8, forced:FILE, free:p=0.8 or free:FILE"
+_KINDS = ("module", "forced", "free", "none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +27,14 @@ class Draft:
     """Who decides what is drafted.
 
     kind: "module": the draft module does; "forced": `acceptance` does; "none": nothing is drafted.
-    checkpoint: the draft module's weights; None: random ones. acceptance: which forced drafts are right.
+    checkpoint: the draft module's weights; None: random ones. acceptance: which forced drafts are right. is_free: no
+    module runs beside forced drafts, so that they cost nothing.
     """
 
     kind: DraftKind
     checkpoint: Path | None = None
     acceptance: Acceptance | None = None
+    is_free: bool = False
 
 
 def parse_draft(text: str) -> Draft:
@@ -45,8 +47,8 @@ def parse_draft(text: str) -> Draft:
             return Draft("module")
         case "module" if rest:
             return Draft("module", checkpoint=_checkpoint(text, rest))
-        case "forced" if rest:
-            return Draft("forced", acceptance=_acceptance(text, rest))
+        case "forced" | "free" if rest:
+            return Draft("forced", acceptance=_acceptance(text, rest), is_free=kind == "free")
         case _ if kind not in _KINDS and _is_path(text):
             return Draft("module", checkpoint=_checkpoint(text, text))
         case _:
@@ -69,7 +71,7 @@ def _acceptance(text: str, rest: str) -> Acceptance:
     if equals and name.strip() == "p":
         return Bernoulli(_probability(text, value))
     if _is_number(rest) and not Path(rest).exists():
-        raise InputError(f"--draft is {text}: a probability is written forced:p={rest}")
+        raise InputError(f"--draft is {text}: a probability is written {text.partition(':')[0]}:p={rest}")
     records = read_verdicts(_file(text, rest, 'recorded verdicts, JSON lines {"sequence": 0, "accepted": [true, …]}'))
     return Replay(tuple(tuple(verdict == "A" for verdict in record) for record in records))
 

@@ -52,7 +52,7 @@ def acceptance_setting(acceptance: Acceptance, written: str) -> Setting:
             records = ["".join("A" if verdict else "R" for verdict in record) for record in accepted]
             data = {"kind": "replay", "accepted": records}
         case _:
-            raise InputError(f"--draft is {written}: must be forced:p=0.8 or forced:FILE")
+            raise InputError(f"--draft is {written}: must be forced:p=0.8, forced:FILE, free:p=0.8 or free:FILE")
     return Setting("--draft", ("acceptance",), {**data, **source})
 
 
@@ -76,6 +76,10 @@ def check_no_module(draft: Draft, request: Request) -> None:
     if request.emulate is not None and draft.kind == "module":
         rule = "must be forced (forced:p=0.8) or none with --emulate, which has no draft module"
         raise InputError(f"--draft is {request.draft or 'module'}: {rule}")
+    if request.emulate is not None and draft.is_free:
+        raise InputError(
+            f"--draft is {request.draft}: must be forced: with --emulate the profile says what drafts take"
+        )
 
 
 def check_draft(draft: Draft, request: Request, num_stages: int) -> None:

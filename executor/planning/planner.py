@@ -107,6 +107,7 @@ def _plan(
             checkpoint=draft.checkpoint,
             any_cut=request.any_stages,
             forced=acceptance_of(scenario) if is_forced else None,
+            is_free=draft.is_free and not is_off,
             is_off=is_off,
         ),
         sampling=sampling_of(request, scenario.runtime.sampling == "sampled"),

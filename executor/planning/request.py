@@ -14,7 +14,7 @@ class Request:
 
     scenario: a file that the run shall be; settings: changes of its keys, "partition.stages=8".
     model: path or name. layers, anchors, prompt_ids: lists with commas; anchors may be a count.
-    draft: module, a checkpoint's path (module: before it or not), forced:p=0.8, forced:FILE or none.
+    draft: module, a checkpoint's path (module: before it or not), forced:p=0.8, forced:FILE, free:… or none.
     any_stages: a checkpoint is used with whatever stages the run has.
     emulate: a profile, or "scenario" for the scenario's own times.
     has_baseline: plain decoding is measured too. is_recorded: spans are wanted.

@@ -25,7 +25,7 @@ from executor.plan import Plan
 from executor.verify.shards import shard_rows
 from executor.worker.channels import DTYPES, channel_of
 from executor.worker.draft_role import DraftRole
-from executor.worker.emulated import EmulatedDrafter, EmulatedJudge, EmulatedStage
+from executor.worker.emulated import EmulatedJudge, EmulatedStage, NoDrafter
 from executor.worker.judge import ShardedHead, WholeHead
 from executor.worker.parts import LevelStage
 from executor.worker.stage_role import StageRole
@@ -90,6 +90,9 @@ class _Builder:
 
     def _drafts(self) -> DraftRole:
         plan, target = self._plan, self._target
+        if plan.draft.is_free:
+            make = TreeDraftRole if plan.layout.width > 1 else DraftRole
+            return make(plan, NoDrafter(), None, self._device)
         embedding = Embedding(target, self._weights, self._device, self._dtype)
         self._table_VH = embedding.table_VH
         norm = final_norm(target, self._weights, self._device, self._dtype)
@@ -167,7 +170,7 @@ def _emulated(plan: Plan, index: int, device: torch.device, catch_up: CatchUp) -
     if layout.role(index) == "draft":
         is_tree = layout.width > 1
         make = TreeDraftRole if is_tree else DraftRole
-        drafts = make(plan, EmulatedDrafter(), None, device)
+        drafts = make(plan, NoDrafter(), None, device)
     if has_lm_head(plan, index):
         fields = channel_of(plan, "partial", index, 0).fields if layout.lm_head == "sharded" else ()
         zeros = tuple(torch.zeros(field.shape, dtype=field.dtype) for field in fields)

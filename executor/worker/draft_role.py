@@ -45,7 +45,7 @@ class DraftRole:
         self._drafter.prefill()
 
     def draft(self, position: int, num_in_flight: int) -> None:
-        """Propose the token at `position`; a forced proposal costs what the module's own does."""
+        """Propose the token at `position`; a forced proposal costs what the module's own does, if there is one."""
         logits_V = self._drafter.draft(self._prompt_tokens + position - 1, num_in_flight)
         self.law = None
         if self._coins is not None:

@@ -51,8 +51,8 @@ class EmulatedStage:
         return StageOutput(hidden_TH, torch.zeros(tokens, self._num_anchors, self._hidden_size, dtype=self._dtype))
 
 
-class EmulatedDrafter:
-    """Takes everything and proposes nothing: in emulation drafts are forced."""
+class NoDrafter:
+    """Takes everything and proposes nothing: drafts are forced, in emulation and where they are to cost nothing."""
 
     def __init__(self) -> None:
         self._logits = torch.zeros(1)

@@ -105,13 +105,18 @@ class Sensitivity:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Every figure of a run. What does not exist (at K = 1, say) is None."""
+    """Every figure of a run. What does not exist (at K = 1, say) is None.
+
+    num_traced: sequences of which percentiles, cycles, break-even, sensitivities, waterfall and workers are: all of
+    them, or the first of many (`spdsim.evaluation.complete`).
+    """
 
     source: str
     method: str
     num_stages: int
     verification_lag: int
     num_sequences: int
+    num_traced: int
     num_tokens: int
     num_cycles: int
     num_rejections: int

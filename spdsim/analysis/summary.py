@@ -46,7 +46,8 @@ def summarize(trace: Trace) -> Report:
     return Report(
         source=header.source, method=header.method,
         num_stages=header.num_stages, verification_lag=header.verification_lag,
-        num_sequences=len(run.windows), num_tokens=run.num_tokens, num_cycles=run.num_cycles,
+        num_sequences=len(run.windows), num_traced=len(run.windows),
+        num_tokens=run.num_tokens, num_cycles=run.num_cycles,
         num_rejections=sum(window.num_rejected for window in run.windows),
         tokens_per_s=Estimate(*ratio(run.steps, run.times_s)) if decoded else None,
         time_to_first_token_s=Estimate(*mean_of(np.array([w.begin_s - w.prompt_at_s for w in run.windows]))),

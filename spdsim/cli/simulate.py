@@ -51,6 +51,8 @@ def simulate(
 ) -> None:
     """Simulate a scenario: figures, lost speedup, timeline.
 
+    Beyond 20 replications only counts, times and speedups are worked out, without spans and mostly much faster.
+
     Example:  spdsim simulate scenarios/h100x8.yaml --set partition.stages=4 --json run.json
     """
     from spdsim.cli.document import JsonOutput, run_document
@@ -105,17 +107,27 @@ def _of_baseline(method: "Method") -> tuple[str, ...]:
 def _run(
     scenario: "Scenario", machine: "Machine", method: "Method | None", *, is_watched: bool
 ) -> "tuple[Trace, Report]":
+    """Simulate the first replications with spans, and what there are more of without; the trace is of the first."""
     from spdsim.analysis.summary import summarize
     from spdsim.cli.progress import LateProgress
+    from spdsim.simulation import TRACED_REPLICATIONS, simulate_method
     from spdsim.simulation import simulate as run
-    from spdsim.simulation import simulate_method
 
+    few = min(scenario.replications, TRACED_REPLICATIONS)
+    traced = scenario.model_copy(update={"replications": few})
     with LateProgress(is_watched) as progress:
         if method is None:
-            trace = run(scenario, machine=machine, progress=progress)
+            trace = run(traced, machine=machine, progress=progress)
         else:
-            trace = simulate_method(scenario, method.key, machine, method.acceptance, progress)
-    return trace, summarize(trace)
+            trace = simulate_method(traced, method.key, machine, method.acceptance, progress)
+    report = summarize(trace)
+    if few < scenario.replications:
+        from spdsim.evaluation import complete
+
+        model = None if method is None else method.acceptance
+        with LateProgress(is_watched) as progress:
+            report = complete(report, scenario, machine, model, progress)
+    return trace, report
 
 
 def _write(

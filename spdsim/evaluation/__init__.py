@@ -4,6 +4,7 @@ Narrow intervals come from two things: replications are added until the interval
 what is known of the verdicts beforehand is taken out of the noise (`spdsim.evaluation.control`).
 """
 
+from spdsim.evaluation.complete import complete
 from spdsim.evaluation.figures import (
     MAX_REPLICATIONS,
     MIN_SEQUENCES,
@@ -18,6 +19,7 @@ __all__ = [
     "MAX_REPLICATIONS",
     "MIN_SEQUENCES",
     "Evaluation",
+    "complete",
     "evaluate",
     "evaluate_each",
     "evaluate_method",

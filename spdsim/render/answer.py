@@ -102,6 +102,8 @@ def _facts(report: Report, look: Look) -> Iterator[tuple[str, str]]:
             (report.num_cycles, "cycle"), (report.num_rejections, "rejection"),
         )
     )  # fmt: skip
+    if report.num_traced < report.num_sequences:
+        yield "spans", f"of the first {report.num_traced:,} sequences: percentiles, cycle, and the tables below"
 
 
 def _acceptance(measured: float, scenario: float | None) -> str:
