@@ -191,9 +191,8 @@ def test_a_one_shot_all_reduce_is_one_figure_for_small_messages_and_never_slower
     assert seconds(8, 131072) == pytest.approx(10.5e-6 + (19.0e-6 - 16.6e-6), rel=1e-9)
     assert seconds(2, 512) == 6.2e-6
     assert seconds(1, 512) == 0.0
-    found = all_reduce_s("h100-sxm", 8, 512, "one_shot")
-    assert found is not None
-    assert found[1].origin == "assumed"
+    origins = [found[1].origin for n in (2, 8) if (found := all_reduce_s("h100-sxm", n, 512, "one_shot")) is not None]
+    assert origins == ["published", "assumed"]
     assert all_reduce_s("l40s", 8, 512, "one_shot") is None
     assert all_reduce_s("h100-sxm", 9, 512, "one_shot") is None
 

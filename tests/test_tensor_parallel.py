@@ -349,6 +349,11 @@ def test_workers_on_whatever_devices_of_one_group_cross_no_link() -> None:
             ("devices.gpu=rtx-4090", "model=qwen3.5-4b"),
             "links.all_reduce_s is missing: must be given: the catalogue has no all-reduce over 2 rtx-4090",
         ),
+        (
+            ("devices.gpu=l40s", "model=qwen3.5-4b", "links.all_reduce=one_shot"),
+            "links.all_reduce_s is missing: must be given: the catalogue has no one-shot all-reduce over 2 l40s",
+        ),
+        (("links.all_reduce=ring",), 'links.all_reduce is "ring": must be `nccl` or `one_shot`'),
         (("partition.tensor_parallel=0",), "partition.tensor_parallel is 0: must be at least 1"),
         (("partition.tensor_parallel=2.5",), "partition.tensor_parallel is 2.5: must be a whole number"),
         (("links.all_reduce_s=-1",), "links.all_reduce_s is -1: must be at least 0"),

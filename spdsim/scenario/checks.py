@@ -239,7 +239,8 @@ def _links(scenario: Scenario) -> Iterator[Problem]:
     if count > per_node and scenario.links.inter_node is None:
         yield Problem(("links", "inter_node"), "is missing", "must be given for several nodes")
     if (size := group_size(scenario)) > 1 and all_reduce_of(scenario) is None:
-        rule = f"must be given: the catalogue has no all-reduce over {size} {scenario.devices.gpu.name}"
+        what = "one-shot all-reduce" if scenario.links.all_reduce == "one_shot" else "all-reduce"
+        rule = f"must be given: the catalogue has no {what} over {size} {scenario.devices.gpu.name}"
         yield Problem(("links", "all_reduce_s"), "is missing", rule)
 
 

@@ -33,13 +33,16 @@ def all_reduce_s(
         return None
     if num_bytes > table["num_bytes"][-1] and not is_extrapolated:
         return None
-    seconds = _nccl_s(table, num_devices, num_bytes)
+    nccl_s = _nccl_s(table, num_devices, num_bytes)
+    nccl = nccl_s, Provenance(origin=table["origin"], source=table["source"])
     if kind == "nccl":
-        return seconds, Provenance(origin=table["origin"], source=table["source"])
+        return nccl
     if (figure := table["one_shot"]) is None:
         return None
-    more_s = seconds - _nccl_s(table, num_devices, min(num_bytes, table["one_shot_bytes"]))
-    one_shot_s = min(figure["value"] + more_s, seconds)
+    more_s = nccl_s - _nccl_s(table, num_devices, min(num_bytes, table["one_shot_bytes"]))
+    one_shot_s = figure["value"] + more_s
+    if nccl_s <= one_shot_s:
+        return nccl
     return one_shot_s, Provenance(origin=figure["origin"], source=figure["source"])
 
 
