@@ -287,6 +287,7 @@ def test_free_drafts_are_told_as_such(capsys: pytest.CaptureFixture[str], tmp_pa
     printed = " ".join(capsys.readouterr().out.split())
     assert "acceptance forced and drafts free" in printed
     assert "verified drafts, forced and free" in printed
+    assert "no draft module runs" in printed
 
 
 # Traces.

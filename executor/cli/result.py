@@ -141,5 +141,7 @@ def _hints(result: Result) -> Iterator[str]:
             "the draft module has random weights, so hardly any draft is right: train one "
             "(--draft CHECKPOINT) or force the acceptance (--draft forced:p=0.8)"
         )
+    if plan.draft.is_free:
+        yield "no draft module runs: no draft that is accepted as often could bring more"
     if result.shares_process and plan.layout.num_stages > 1:
         yield "all workers take turns in one process, so nothing overlaps: --backend socket gives each its own"
