@@ -5,7 +5,8 @@
 #     OUT=results benchmarks/gpu.sh [tests] [figures] [calibrations] [training]      all without a name
 #
 # Writes to $OUT (default: gpu-results): tests.txt, figures.txt, figures.json; for both sizes and both launch modes a
-# profile (.yaml), its proof (.json) and a report (.md); training.txt and .json, what training draft modules costs.
+# profile (.yaml) and a report (.md), with eight such GPUs simulated at its end; training.txt and .json, what training
+# draft modules costs.
 set -uo pipefail
 failed=0
 cd "$(dirname "$0")/.."
@@ -29,6 +30,15 @@ if [[ " $PARTS " == *" calibrations "* ]]; then
             "$PYTHON" -m spdsim calibrate --model "$model" --random-weights --device cuda --backend local \
                 --dtype bfloat16 --launch "$launch" --stages 2,4 --predict-stages 3,8 --prompt-tokens 128 --rounds 2 \
                 --out "$OUT/$name.yaml" --report "$OUT/$name.md" --quiet --tolerance 0.05 || failed=1
+            # Eight of this GPU, with the catalogue's links: what is measured and what is not stands at the end.
+            if [[ -f "$OUT/$name.yaml" ]]; then
+                {
+                    printf '\n## Eight of this GPU, simulated with this profile and the links of an H100 node\n\n```\n'
+                    "$PYTHON" -m spdsim simulate scenarios/h100x8.yaml --profile "$OUT/$name.yaml" \
+                        --set model="$model" --set runtime.launch="$launch" --no-timeline 2>&1 || failed=1
+                    printf '```\n'
+                } >> "$OUT/$name.md"
+            fi
         done
     done
 fi
