@@ -16,26 +16,31 @@ TRACED_REPLICATIONS = 20
 
 
 def simulate(
-    scenario: Scenario, *, machine: Machine | None = None, progress: Callable[[int, int], None] | None = None
+    scenario: Scenario,
+    *,
+    machine: Machine | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    replications: int | None = None,
 ) -> Trace:
-    """Simulate every replication of `scenario` and return the trace of all of them.
+    """Simulate the replications of `scenario` and return the trace of all of them.
 
     Replication r holds sequences r * workload.sequences and following, one after another, from time 0.
     machine: the scenario's machine, if it has been worked out already. progress: called with (replications
-    done, replications in all). Raises ScenarioError for a scenario that breaks a rule.
+    done, replications in all). replications: how many, from the first one on, if not the scenario's. Raises
+    ScenarioError for a scenario that breaks a rule.
     """
     machine = machine_of(scenario) if machine is None else machine
     trace = Trace(replace(header_of(scenario, machine), plain_token_s=plain_token_s(scenario, machine)))
-    return _run(scenario, machine, acceptance_of(scenario), trace, progress)
+    return _run(scenario, machine, acceptance_of(scenario), trace, progress, replications)
 
 
 def simulate_method(
     scenario: Scenario, key: str, machine: Machine, model: Acceptance,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None, replications: int | None = None,
 ) -> Trace:  # fmt: skip
     """Simulate every replication of `scenario` by another method: its key, its machine and what its drafts are worth.
 
-    Replications and progress are those of `simulate`.
+    Replications, how many of them, and progress are those of `simulate`.
     """
     header = replace(header_of(scenario, machine), method=key, plain_token_s=one_device_token_s(scenario))
     if key in PIPELINED:
@@ -43,7 +48,7 @@ def simulate_method(
         header = replace(header, plain_token_s=plain_token_s(scenario, machine), mean_acceptance=mean)
     else:
         header = replace(header, baseline=ONE_DEVICE, mean_acceptance=None)
-    return _run(scenario, machine, model, Trace(header), progress)
+    return _run(scenario, machine, model, Trace(header), progress, replications)
 
 
 def one_device_token_s(scenario: Scenario) -> float | None:
@@ -114,14 +119,14 @@ def _baseline(scenario: Scenario, machine: Machine) -> str:
 
 
 def _run(
-    scenario: Scenario, machine: Machine, model: Acceptance, trace: Trace, progress: Callable[[int, int], None] | None
-) -> Trace:
-    count = scenario.workload.sequences
-    replications = (
-        (request_of(scenario, machine, number * count + i, model) for i in range(count))
-        for number in range(scenario.replications)
+    scenario: Scenario, machine: Machine, model: Acceptance, trace: Trace, progress: Callable[[int, int], None] | None,
+    replications: int | None,
+) -> Trace:  # fmt: skip
+    count, total = scenario.workload.sequences, scenario.replications if replications is None else replications
+    requests = (
+        (request_of(scenario, machine, number * count + i, model) for i in range(count)) for number in range(total)
     )
-    for done in decode_all(machine, trace, replications, scenario.seed):
+    for done in decode_all(machine, trace, requests, scenario.seed):
         if progress is not None:
-            progress(done, scenario.replications)
+            progress(done, total)
     return trace

@@ -9,9 +9,10 @@ from spdsim.analysis.report import Estimate, Report
 from spdsim.analysis.summary import summarize
 from spdsim.evaluation import complete
 from spdsim.methods import Method, methods_of
-from spdsim.scenario import load_scenario
+from spdsim.scenario import load_scenario, scenario_sha256
 from spdsim.simulation import TRACED_REPLICATIONS, simulate, simulate_method
 from spdsim.timing import machine_of
+from spdsim.tracefile import read_trace
 from tests.commands import TUTORIAL, spdsim
 
 COUNTED = (
@@ -56,10 +57,11 @@ def test_figures_of_all_replications_are_those_that_spans_of_all_give(settings: 
     """With durations that are constant, so that plain decoding takes the same in all."""
     scenario = load_scenario(TUTORIAL, ["replications=30", *settings])
     machine = machine_of(scenario)
-    few = scenario.model_copy(update={"replications": 4})
-    first, whole = summarize(simulate(few)), summarize(simulate(scenario))
+    trace = simulate(scenario, replications=4)
+    first, whole = summarize(trace), summarize(simulate(scenario))
+    assert trace.num_sequences == 4 * scenario.workload.sequences
     calls: list[tuple[int, int]] = []
-    found = complete(first, scenario, machine, progress=lambda *both: calls.append(both))
+    found = complete(first, trace, scenario, machine, progress=lambda *both: calls.append(both))
     assert_agree(found, whole)
     assert (found.num_traced, whole.num_traced) == (first.num_sequences, whole.num_sequences)
     assert (found.waterfall, found.workers, found.cycle_s) == (first.waterfall, first.workers, first.cycle_s)
@@ -75,19 +77,18 @@ def test_so_are_those_of_another_method(key: str) -> None:
     scenario = scenario.model_copy(update={"links": scenario.links.model_copy(update={"all_reduce_s": 2e-5})})
     (method,) = methods_of(scenario, (key,))
     assert isinstance(method, Method)
-    reports = [
-        summarize(simulate_method(scenario.model_copy(update={"replications": count}), key, method.machine,
-                                  method.acceptance))
-        for count in (3, 24)
-    ]  # fmt: skip
-    assert_agree(complete(reports[0], scenario, method.machine, method.acceptance), reports[1])
+    few, whole = (
+        simulate_method(scenario, key, method.machine, method.acceptance, replications=count) for count in (3, None)
+    )
+    found = complete(summarize(few), few, scenario, method.machine, method.acceptance)
+    assert_agree(found, summarize(whole))
 
 
 def test_nothing_decoded_has_counts_only() -> None:
     """A single token has no time per token in however many replications."""
     scenario = load_scenario(TUTORIAL, ["replications=30", "workload.new_tokens=1"])
-    first = summarize(simulate(scenario.model_copy(update={"replications": 2})))
-    found = complete(first, scenario, machine_of(scenario))
+    trace = simulate(scenario, replications=2)
+    found = complete(summarize(trace), trace, scenario, machine_of(scenario))
     assert (found.num_sequences, found.num_tokens, found.time_per_token_s, found.speedup) == (30, 30, None, None)
 
 
@@ -101,3 +102,12 @@ def test_the_command_says_of_what_its_tables_are() -> None:
     document = json.loads(spdsim(*words, "500", "--json", "-").stdout)
     assert (document["num_sequences"], document["num_traced"], document["replications"]) == (500, 20, 500)
     assert document["time_per_token_s"]["high"] / document["time_per_token_s"]["low"] < 1.1
+
+
+def test_a_trace_file_names_the_scenario_that_was_asked_for(tmp_path: Path) -> None:
+    """With all of its replications, of which the file holds the first."""
+    path = tmp_path / "trace.jsonl"
+    spdsim("simulate", TUTORIAL, "--quiet", "--replications", "30", "--trace", str(path))
+    header = read_trace(path).header
+    scenario = load_scenario(TUTORIAL, ["replications=30"])
+    assert header.scenario_sha256 == scenario_sha256(scenario)

@@ -114,19 +114,18 @@ def _run(
     from spdsim.simulation import simulate as run
 
     few = min(scenario.replications, TRACED_REPLICATIONS)
-    traced = scenario.model_copy(update={"replications": few})
     with LateProgress(is_watched) as progress:
         if method is None:
-            trace = run(traced, machine=machine, progress=progress)
+            trace = run(scenario, machine=machine, progress=progress, replications=few)
         else:
-            trace = simulate_method(traced, method.key, machine, method.acceptance, progress)
+            trace = simulate_method(scenario, method.key, machine, method.acceptance, progress, few)
     report = summarize(trace)
     if few < scenario.replications:
         from spdsim.evaluation import complete
 
         model = None if method is None else method.acceptance
         with LateProgress(is_watched) as progress:
-            report = complete(report, scenario, machine, model, progress)
+            report = complete(report, trace, scenario, machine, model, progress)
     return trace, report
 
 

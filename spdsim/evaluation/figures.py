@@ -212,15 +212,11 @@ def _precise(subject: _Subject, precision: float, most: int) -> Generator[tuple[
 
 def _missing(subject: _Subject, runs: Runs, precision: float) -> float:
     """How many times as many sequences the precision takes, by the spread of those at hand."""
-    steps, times_s = _steps(runs), runs.end_s - runs.begin_s
+    steps, times_s = runs.steps, runs.times_s
     if not times_s.sum():
         return _MOST_GROWTH
     mean, low, _ = controlled_ratio(times_s, steps, _control(subject, runs), steps)
     return _MOST_GROWTH if low is None else ((mean - low) / (precision * mean)) ** 2
-
-
-def _steps(runs: Runs) -> "Floats":
-    return np.asarray(runs.num_tokens - 1.0, np.float64)
 
 
 def _control(subject: _Subject, runs: Runs) -> "Floats | None":
@@ -233,7 +229,7 @@ def _control(subject: _Subject, runs: Runs) -> "Floats | None":
 
 
 def _figures(subject: _Subject, runs: Runs, path: Path, note: str) -> Evaluation:
-    steps, times_s = _steps(runs), runs.end_s - runs.begin_s
+    steps, times_s = runs.steps, runs.times_s
     control = _control(subject, runs)
 
     def estimate(numerators: "Floats", denominators: "Floats") -> Estimate:
@@ -244,14 +240,13 @@ def _figures(subject: _Subject, runs: Runs, path: Path, note: str) -> Evaluation
     if not takes_time:
         raise ScenarioError("decoding takes no time at all: at least one duration must be greater than 0")
     tokens, cycles = np.where(decoded, runs.num_tokens, 0.0), runs.num_cycles.astype(np.float64)
-    num_drafted = int(runs.num_drafted.sum())
     return Evaluation(
         time_per_token_s=estimate(times_s, steps),
         tokens_per_s=estimate(steps, times_s),
         time_to_first_token_s=Estimate(*mean_of(runs.begin_s - runs.prompt_at_s)),
         speedup=None if subject.is_other else estimate(_plain_s(subject.scenario, subject.machine, runs), times_s),
         tokens_per_cycle=estimate(tokens, cycles).mean,
-        measured_acceptance=1.0 - float(runs.num_rejected.sum()) / num_drafted if num_drafted else None,
+        measured_acceptance=runs.measured_acceptance,
         num_sequences=len(runs), path=path, note=note,
     )  # fmt: skip
 
@@ -259,8 +254,8 @@ def _figures(subject: _Subject, runs: Runs, path: Path, note: str) -> Evaluation
 def _plain_s(scenario: Scenario, machine: Machine, runs: Runs) -> "Floats":
     """Seconds of plain decoding by sequence, with the headline's baseline of a report."""
     if machine.layout.num_stages == 1:
-        return runs.end_s - runs.begin_s
-    steps = _steps(runs)
+        return runs.times_s
+    steps = runs.steps
     work = reference_work(scenario, machine, runs.num_tokens) if runs.plain is None else runs.plain
     if header_of(scenario, machine).baseline == PLAIN_PIPELINE:
         return work.times_s(steps, None)[PLAIN_PIPELINE]

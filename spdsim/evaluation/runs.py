@@ -4,7 +4,7 @@ A further way of simulating is another `Producer`, chosen in `producer_of`.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from spdsim import fast
 from spdsim.acceptance import Acceptance
 from spdsim.analysis.causality import causality
-from spdsim.analysis.decoding import decodings
+from spdsim.analysis.decoding import Decoding, decodings
 from spdsim.analysis.fate import fates
 from spdsim.analysis.hops import hops
 from spdsim.analysis.plain import PlainWork, plain_work
@@ -54,6 +54,38 @@ class Runs:
     def __len__(self) -> int:
         """Return how many sequences there are."""
         return len(self.num_tokens)
+
+    @property
+    def steps(self) -> "Floats":
+        """Tokens after the first, of each sequence."""
+        return np.asarray(self.num_tokens - 1.0, np.float64)
+
+    @property
+    def times_s(self) -> "Floats":
+        """Seconds of decoding, of each sequence."""
+        return self.end_s - self.begin_s
+
+    @property
+    def measured_acceptance(self) -> float | None:
+        """Accepted drafts over verified drafts; None where nothing was drafted."""
+        num_drafted = int(self.num_drafted.sum())
+        return 1.0 - float(self.num_rejected.sum()) / num_drafted if num_drafted else None
+
+    @classmethod
+    def of(cls, windows: "Sequence[Decoding]") -> "Runs":
+        """Return the decode windows of a trace as numbers, without plain work."""
+
+        def floats(name: str) -> "Floats":
+            return np.array([getattr(window, name) for window in windows], np.float64)
+
+        def counts(name: str) -> "Ints":
+            return np.array([getattr(window, name) for window in windows], np.int64)
+
+        return cls(
+            floats("prompt_at_s"), floats("begin_s"), floats("end_s"), counts("num_tokens"),
+            np.array([len(window.cycle_s) for window in windows], np.int64),
+            counts("num_drafted"), counts("num_rejections"), counts("num_rejected"),
+        )  # fmt: skip
 
     @classmethod
     def join(cls, parts: "Iterable[Runs]") -> "Runs":
@@ -118,19 +150,8 @@ class EngineProducer:
         )  # fmt: skip
         graph = causality(trace)
         windows = decodings(trace, graph, first * per_replication)
-
-        def floats(name: str) -> "Floats":
-            return np.array([getattr(window, name) for window in windows], np.float64)
-
-        def counts(name: str) -> "Ints":
-            return np.array([getattr(window, name) for window in windows], np.int64)
-
-        return Runs(
-            floats("prompt_at_s"), floats("begin_s"), floats("end_s"), counts("num_tokens"),
-            np.array([len(window.cycle_s) for window in windows], np.int64),
-            counts("num_drafted"), counts("num_rejections"), counts("num_rejected"),
-            plain_work(graph, fates(trace), hops(graph, len(self.machine.workers)), len(windows)),
-        )  # fmt: skip
+        work = plain_work(graph, fates(trace), hops(graph, len(self.machine.workers)), len(windows))
+        return replace(Runs.of(windows), plain=work)
 
 
 class FastProducer:
