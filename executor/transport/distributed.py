@@ -1,7 +1,8 @@
 """All channels of one worker whose fellows are other processes, here or on other hosts.
 
-Messages between GPUs go by NCCL. What a host reads lies in hosts' memory and never passes a GPU: over sockets, or by
-gloo where the plan says so. Knows nothing of schedules but their edges.
+Hidden states, features and parts of a sharded LM head go by the plan's backend. What a host reads, verdicts and
+drafts, lies in hosts' memory and always goes over sockets: a few bytes that everybody waits for, every cycle.
+Knows nothing of schedules but their edges.
 """
 
 import torch
@@ -29,25 +30,22 @@ class DistributedTransport:
         self._timeout_s = plan.timeout_s
         self.hosts = self._meeting.gather("host", self._meeting.host)
         edges = edges_of(plan.layout)
-        self._nccl: Nccl | None = None
+        by_sockets = edges if plan.backend == "socket" else [edge for edge in edges if edge.payload in HOST_PAYLOADS]
+        by_backend = [edge for edge in edges if edge not in by_sockets]
+        self._sockets = Sockets(self._meeting, self.hosts, by_sockets)
+        self._others: Gloo | Nccl | None = None
         if plan.backend == "nccl":
-            between_gpus = [edge for edge in edges if edge.payload not in HOST_PAYLOADS]
-            edges = tuple(edge for edge in edges if edge.payload in HOST_PAYLOADS)
-            self._nccl = Nccl(self._meeting, between_gpus, torch.device("cuda", torch.cuda.current_device()))
-        kind = Gloo if plan.backend == "gloo" else Sockets
-        self._between_hosts = kind(self._meeting, self.hosts, edges)
+            self._others = Nccl(self._meeting, by_backend, torch.device("cuda", torch.cuda.current_device()))
+        elif plan.backend == "gloo":
+            self._others = Gloo(self._meeting, self.hosts, by_backend)
 
     def outbox(self, channel: Channel, num_slots: int) -> Outbox:
         """Return the sending end of a channel of this worker."""
-        if self._nccl is not None and not channel.is_host:
-            return self._nccl.outbox(channel, num_slots)
-        return self._between_hosts.outbox(channel, num_slots)
+        return self._way_of(channel).outbox(channel, num_slots)
 
     def inbox(self, channel: Channel, num_slots: int) -> Inbox:
         """Return the receiving end of a channel of this worker."""
-        if self._nccl is not None and not channel.is_host:
-            return self._nccl.inbox(channel, num_slots)
-        return self._between_hosts.inbox(channel, num_slots)
+        return self._way_of(channel).inbox(channel, num_slots)
 
     def gather(self, subject: str, word: str) -> tuple[str, ...]:
         """Return what every worker says on a subject, once all have: beside a run's messages, and slower than they.
@@ -62,13 +60,18 @@ class DistributedTransport:
         Raises LaunchError if a rank does not come.
         """
         self._meeting.gather("ready", "")
-        self._between_hosts.set_timeout(self._timeout_s)
+        self._sockets.set_timeout(self._timeout_s)
+        if isinstance(self._others, Gloo):
+            self._others.set_timeout(self._timeout_s)
 
     def close(self) -> None:
         """Leave the other ranks, which do so too.
 
         Raises LostRankError if a receiver does not take its last message, or is gone.
         """
-        self._between_hosts.close()
-        if self._nccl is not None:
-            self._nccl.close()
+        self._sockets.close()
+        if self._others is not None:
+            self._others.close()
+
+    def _way_of(self, channel: Channel) -> Sockets | Gloo | Nccl:
+        return self._sockets if self._others is None or channel.is_host else self._others
