@@ -43,8 +43,9 @@ def test_emulated_stages_are_measured_fitted_and_predicted(tmp_path: Path) -> No
     assert proof["grade"] in "ABCDF" and proof["graded_error"] < 3.0
     assert "</html>" in (tmp_path / "report.html").read_text()
     traces = sorted(path.name for path in (tmp_path / "traces").iterdir())
-    assert traces == ["00-0.jsonl", "01-0.jsonl", "02-0.jsonl"]
-    again = run("fit", "traces/00-0.jsonl", "traces/01-0.jsonl", "--out", "again.yaml", cwd=tmp_path)
+    pipeline, held_out = "stages2-p0.9-layers2-0.jsonl", "stages8-p0.8-layers2-held-out-0.jsonl"
+    assert traces == ["made-with.json", "plain-0.jsonl", pipeline, held_out]
+    again = run("fit", "traces/plain-0.jsonl", f"traces/{pipeline}", "--out", "again.yaml", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert load_profile(tmp_path / "again.yaml").forward == profile.forward
     used = run("simulate", "traces/none.yaml", "--profile", "again.yaml", cwd=tmp_path)
@@ -98,6 +99,22 @@ def test_what_cannot_be_done_is_said_in_one_line_and_writes_nothing(
     assert done.returncode == 2
     assert said in done.stderr and done.stderr.count("\n") == 1, done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_a_calibration_that_was_cut_short_goes_on(tmp_path: Path) -> None:
+    """Here by more stages than there are layers; what was measured is kept beside the profile until that is there."""
+    (tmp_path / "emulated.yaml").write_text(PROFILE)
+    words = (
+        "calibrate", "--emulate", "emulated.yaml", "--backend", "local", "--acceptance", "0.9",
+        "--max-new-tokens", "20", "--rounds", "1", "--out", "p.yaml", "--predict-stages", "",
+    )  # fmt: skip
+    cut = run(*words, "--stages", "2,9", cwd=tmp_path)
+    assert cut.returncode == 2 and cut.stderr.count("\n") == 1
+    assert ": what was measured is kept in p.yaml.runs: go on with --resume" in cut.stderr
+    done = run(*words, "--stages", "2", "--resume", cwd=tmp_path)
+    assert done.returncode == 0 and done.stderr == "p.yaml.runs: 2 of the runs and probes were made before\n"
+    assert load_profile(tmp_path / "p.yaml").forward is not None
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["emulated.yaml", "p.yaml"]
 
 
 @pytest.mark.parametrize("wish", [signal.SIGINT, signal.SIGTERM])

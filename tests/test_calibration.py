@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spdsim.calibration import Calibration, fit_traces, observe, predict, prove
+from spdsim.calibration import Calibration, campaign, fit_traces, observe, predict, prove
 from spdsim.calibration.campaign import Config, Done, Wanted, arguments, perform, undisturbed
 from spdsim.calibration.contention import Spans, fit_curve, work_s
 from spdsim.calibration.families import choose
+from spdsim.calibration.kept import LIST, Kept
 from spdsim.calibration.probed import context_slope
 from spdsim.distributions import Constant, Distribution, Empirical, Gamma, LogNormal, draw, mean_s
-from spdsim.errors import InputError
+from spdsim.errors import InputError, RunError
 from spdsim.evidence import Probe, Probes
 from spdsim.fitting import profile_text
 from spdsim.machine import total_speed
@@ -402,20 +403,43 @@ def test_samples_are_given_the_simplest_law_that_fits(law: Distribution) -> None
     assert chosen.family in (family or ("lognormal", "gamma", "normal"))
 
 
-def test_rounds_run_everything_in_turn_and_held_out_runs_have_seeds_of_their_own(tmp_path: Path) -> None:
-    """The executor is asked for each by its arguments, and only its traces are read."""
-    wanted = Wanted((2, 4), (0.9, 0.6), (1, 2), (3,), (0.8,), 16, 2, 5, ("--device", "cpu"), (), ("--backend", "gloo"))
-    asked: list[list[str]] = []
+WANTED = Wanted((2, 4), (0.9, 0.6), (1, 2), (3,), (0.8,), 16, 2, 5, ("--device", "cpu"), (), ("--backend", "gloo"))
 
-    def run(given: Sequence[str]) -> None:
+
+class Executor:
+    """Writes simulated traces. lasts_s: of each run, on a clock of its own. fails_at: the run that ends in an error."""
+
+    def __init__(self, lasts_s: float = 1.0, fails_at: int | None = None) -> None:
+        self.asked: list[list[str]] = []
+        self.now_s = 0.0
+        self._lasts_s, self._fails_at = lasts_s, fails_at
+
+    def __call__(self, given: Sequence[str]) -> None:
         from spdsim.tracefile import write_trace
 
-        asked.append(list(given))
+        if len(self.asked) == self._fails_at:
+            raise RunError("spdsim-exec: rank 2 is gone")
+        self.asked.append(list(given))
+        self.now_s += self._lasts_s
         stages = int(given[given.index("--stages") + 1])
         write_trace(simulate(scenario(stages, TRUTH)), given[given.index("--trace") + 1])
 
+    @property
+    def traces(self) -> list[str]:
+        """What was written, by name."""
+        return [Path(given[given.index("--trace") + 1]).name for given in self.asked]
+
+
+def no_progress(*_: object) -> None:
+    """Look away."""
+
+
+def test_rounds_run_everything_in_turn_and_held_out_runs_have_seeds_of_their_own(tmp_path: Path) -> None:
+    """The executor is asked for each by its arguments, and only its traces are read."""
+    executor = Executor()
     steps: list[tuple[int, int, str]] = []
-    done, probes = perform(wanted, tmp_path, lambda *step: steps.append(step), run)
+    done, probes = perform(WANTED, Kept(tmp_path, resume=False), lambda *step: steps.append(step), executor)
+    asked = executor.asked
     assert probes is None
     assert [each.config.stages for each in done] == [1, 2, 2, 4, 4, 2, 3] * 2
     seeds = [int(given[given.index("--seed") + 1]) for given in asked]
@@ -424,4 +448,65 @@ def test_rounds_run_everything_in_turn_and_held_out_runs_have_seeds_of_their_own
     assert not {5, 6} & {seed for seed, is_held in zip(seeds, held_out, strict=True) if is_held}
     assert "--backend" not in asked[0] and "--backend" in asked[1]
     assert steps[0] == (0, 14, "plain decoding") and steps[-1] == (14, 14, "done")
-    assert "--no-baseline" in arguments(replace(wanted, is_emulated=True), Config(2, 0.9, 1), 0, tmp_path / "t")
+    assert "--no-baseline" in arguments(replace(WANTED, is_emulated=True), Config(2, 0.9, 1), 0)
+    assert executor.traces[:2] == ["plain-0.jsonl", "stages2-p0.9-layers1-0.jsonl"]
+    assert executor.traces[6] == "stages3-p0.8-layers1-held-out-0.jsonl" and len(set(executor.traces)) == 14
+
+
+@pytest.mark.parametrize(("lasts_s", "rounds"), [(1.0, 8), (5.0, 5), (20.0, 3)])
+def test_short_runs_are_made_more_often(
+    lasts_s: float, rounds: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nobody says how often: seven configurations, three rounds at the least, and eight at the most."""
+    executor = Executor(lasts_s)
+    monkeypatch.setattr(campaign, "monotonic", lambda: executor.now_s)
+    done, _ = perform(replace(WANTED, rounds=None), Kept(tmp_path, resume=False), no_progress, executor)
+    assert len(done) == 7 * rounds == len(executor.asked)
+
+
+def test_what_was_measured_before_it_was_cut_short_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what else is asked for, but not where the arguments are others; and not unless it is asked for."""
+    failing = Executor(fails_at=9)
+    with pytest.raises(RunError):
+        perform(WANTED, Kept(tmp_path, resume=False), no_progress, failing)
+    rest = Executor()
+    done, _ = perform(WANTED, Kept(tmp_path, resume=True), no_progress, rest)
+    assert len(done) == 14 and failing.traces + rest.traces == names_of_two_rounds()
+    more = Executor()
+    perform(replace(WANTED, rounds=3), Kept(tmp_path, resume=True), no_progress, more)
+    assert len(more.asked) == 7
+    # As many rounds as there was time for before, though there is less now.
+    slow = Executor(100.0)
+    monkeypatch.setattr(campaign, "monotonic", lambda: slow.now_s)
+    perform(replace(WANTED, rounds=4), Kept(tmp_path, resume=True), no_progress, slow)
+    slow.asked.clear()
+    assert len(perform(replace(WANTED, rounds=None), Kept(tmp_path, resume=True), no_progress, slow)[0]) == 28
+    assert not slow.asked
+    other = Executor()
+    perform(replace(WANTED, seed=6), Kept(tmp_path, resume=True), no_progress, other)
+    assert len(other.asked) == 14
+    anew = Executor()
+    perform(WANTED, Kept(tmp_path, resume=False), no_progress, anew)
+    assert len(anew.asked) == 14
+
+
+def names_of_two_rounds() -> list[str]:
+    """The traces of two rounds."""
+    return [config.trace_name(number) for number in range(2) for config in WANTED.configs()]
+
+
+def test_only_what_a_calibration_wrote_is_removed(tmp_path: Path) -> None:
+    """A list that is none, or that names a file elsewhere, is refused."""
+    where = tmp_path / "runs"
+    kept = Kept(where, resume=False)
+    (where / "a.jsonl").touch()
+    (where / "mine.txt").touch()
+    kept.keep("a.jsonl", ["generate"])
+    assert len(Kept(where, resume=True)) == 1
+    kept.forget()
+    kept.leave()
+    assert [path.name for path in where.iterdir()] == ["mine.txt"]
+    for text in ("[]", '{"../mine.txt": []}', "{"):
+        (where / LIST).write_text(text)
+        with pytest.raises(InputError, match=LIST):
+            Kept(where, resume=False)

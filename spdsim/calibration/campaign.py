@@ -9,10 +9,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import count
+from time import monotonic
 
 from spdsim.analysis.causality import causality
 from spdsim.analysis.decoding import decodings
+from spdsim.calibration.kept import Kept
 from spdsim.calibration.observed import Observed, observe
 from spdsim.errors import InputError, RunError
 from spdsim.evidence import Probes, read_probes
@@ -24,6 +26,10 @@ PROBES = "probes.json"
 _HELD_OUT_SEED = 1_000_003
 """What the seeds of held-out runs are further along."""
 
+_LEAST_ROUNDS, _MOST_ROUNDS = 3, 8
+_PATIENCE_S = 200.0
+"""Where nobody says how many rounds: how long all of them may take, beyond the fewest. With the probes, the fit and the
+predictions a calibration of short runs ends within five minutes."""
 
 _ENDING_S = 5.0
 
@@ -45,6 +51,13 @@ class Config:
             return "plain decoding"
         return f"{self.stages} stages, p = {self.acceptance:g}, {self.draft_layers} draft layers"
 
+    def trace_name(self, number: int) -> str:
+        """Return what the trace of a round is called."""
+        if self.acceptance is None:
+            return f"plain-{number}.jsonl"
+        held_out = "-held-out" if self.is_held_out else ""
+        return f"stages{self.stages}-p{self.acceptance:g}-layers{self.draft_layers}{held_out}-{number}.jsonl"
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -53,8 +66,8 @@ class Wanted:
     stages, acceptances, draft_layers: of the runs that are fitted; every number of stages with every acceptance, and
     the first with every number of draft layers. predicted_stages, predicted_acceptances: of those that are held out.
     model_options, run_options: of the executor, the same for all runs (model, device, …; prompts, timeout);
-    pipeline_options: for two stages or more only. is_emulated: durations take the place of computing.
-    probe_budget_s: for how long single operations are measured; 0: not at all.
+    pipeline_options: for two stages or more only. rounds: None for as many as there is time for. is_emulated: durations
+    take the place of computing. probe_budget_s: for how long single operations are measured; 0: not at all.
     """
 
     stages: tuple[int, ...]
@@ -63,7 +76,7 @@ class Wanted:
     predicted_stages: tuple[int, ...]
     predicted_acceptances: tuple[float, ...]
     new_tokens: int
-    rounds: int
+    rounds: int | None
     seed: int
     model_options: tuple[str, ...]
     run_options: tuple[str, ...]
@@ -94,35 +107,71 @@ class Done:
 
 
 def perform(
-    wanted: Wanted, directory: Path, progress: Callable[[int, int, str], None], run: "Callable[[Sequence[str]], None]"
+    wanted: Wanted, kept: Kept, progress: Callable[[int, int, str], None], run: "Callable[[Sequence[str]], None]"
 ) -> tuple[list[Done], Probes | None]:
     """Run the probes, then every configuration in every round, and return what was observed.
 
-    directory: where the traces go. progress: called with (runs done, runs in all, what comes next). run: runs the
-    executor with these arguments.
+    kept: where the traces go; what is there already is not run again. progress: called with (runs done, runs in all,
+    what comes next). run: runs the executor with these arguments.
     """
     configs = list(wanted.configs())
-    total = len(configs) * wanted.rounds
     done: list[Done] = []
     probes = None
     if wanted.probe_budget_s > 0.0:
-        progress(0, total, "single operations first")
-        run(probe_arguments(wanted, directory / PROBES))
-        probes = read_probes(directory / PROBES)
-    for number in range(wanted.rounds):
-        for index, config in enumerate(configs):
-            progress(len(done), total, str(config))
-            trace_file = directory / f"{index:02}-{number}.jsonl"
-            run(arguments(wanted, config, number, trace_file))
-            done.append(Done(config, observe(read_trace(trace_file), str(config))))
-    progress(total, total, "done")
+        progress(0, len(configs) * (wanted.rounds or _LEAST_ROUNDS), "single operations first")
+        given = probe_arguments(wanted)
+        if not kept.has(PROBES, given):
+            run([*given, "--out", str(kept.path(PROBES))])
+            kept.keep(PROBES, given)
+        probes = read_probes(kept.path(PROBES))
+    pace = _Pace(len(configs))
+    for number in count():
+        round_ = [(config, config.trace_name(number), arguments(wanted, config, number)) for config in configs]
+        rounds = pace.rounds if wanted.rounds is None else wanted.rounds
+        if wanted.rounds is None and any(kept.has(name, given) for _, name, given in round_):
+            # There was time for it before.
+            rounds = max(rounds, number + 1)
+        if number >= rounds:
+            break
+        for config, name, given in round_:
+            progress(len(done), len(configs) * rounds, str(config))
+            if not kept.has(name, given):
+                with pace:
+                    run([*given, "--trace", str(kept.path(name))])
+                kept.keep(name, given)
+            done.append(Done(config, observe(read_trace(kept.path(name)), str(config))))
+    progress(len(done), len(done), "done")
     return done, probes
 
 
-def probe_arguments(wanted: Wanted, file: Path) -> list[str]:
-    """Return the executor's arguments for the probes of the first pipeline."""
+class _Pace:
+    """How long a run takes, and so for how many rounds there is time. Use as a context around each run."""
+
+    def __init__(self, runs_of_round: int) -> None:
+        self._runs_of_round = runs_of_round
+        self._runs, self._seconds, self._start_s = 0, 0.0, 0.0
+
+    @property
+    def rounds(self) -> int:
+        """Rounds that there is time for, by the runs so far."""
+        if self._runs < self._runs_of_round:
+            return _LEAST_ROUNDS
+        round_s = self._seconds / self._runs * self._runs_of_round
+        return min(_MOST_ROUNDS, max(_LEAST_ROUNDS, int(_PATIENCE_S / round_s)))
+
+    def __enter__(self) -> None:
+        self._start_s = monotonic()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._seconds += monotonic() - self._start_s
+            self._runs += 1
+
+
+def probe_arguments(wanted: Wanted) -> list[str]:
+    """Return the executor's arguments for the probes of the first pipeline, but for where they are written."""
     found = ["probe", "--stages", str(wanted.stages[0]), "--draft-layers", str(wanted.draft_layers[0])]
-    found += ["--budget", f"{wanted.probe_budget_s:g}", "--out", str(file), "--quiet"]
+    found += ["--budget", f"{wanted.probe_budget_s:g}", "--quiet"]
     return [*found, *wanted.model_options, *wanted.pipeline_options]
 
 
@@ -149,11 +198,11 @@ def mean_cycle_s(observed: Observed) -> float:
     return sum(window.time_s for window in windows) / max(1, sum(len(window.cycle_s) for window in windows))
 
 
-def arguments(wanted: Wanted, config: Config, number: int, trace_file: Path) -> list[str]:
-    """Return the executor's arguments for one run."""
+def arguments(wanted: Wanted, config: Config, number: int) -> list[str]:
+    """Return the executor's arguments for one run, but for where its trace is written."""
     seed = wanted.seed + number + (_HELD_OUT_SEED if config.is_held_out else 0)
     found = ["generate", "--stages", str(config.stages), "--max-new-tokens", str(wanted.new_tokens)]
-    found += ["--ignore-end-tokens", "--seed", str(seed), "--trace", str(trace_file), "--quiet", *wanted.model_options]
+    found += ["--ignore-end-tokens", "--seed", str(seed), "--quiet", *wanted.model_options]
     found += wanted.run_options
     if config.acceptance is None:
         return [*found, "--draft", "none"] if wanted.is_emulated else found

@@ -1,21 +1,23 @@
 """`spdsim calibrate`: a machine in, a profile and the proof of it out."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from math import inf
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from spdsim.cli.checks import check_page, check_tolerance
 from spdsim.cli.options import JsonOption
-from spdsim.errors import InputError
+from spdsim.errors import InputError, RunError
 
 if TYPE_CHECKING:
     from spdsim.calibration import Calibration, Proof
-    from spdsim.calibration.campaign import Wanted
+    from spdsim.calibration.campaign import Done, Wanted
+    from spdsim.calibration.kept import Kept
+    from spdsim.evidence import Probes
 
 
 def calibrate(
@@ -36,7 +38,13 @@ def calibrate(
         str, typer.Option("--draft-layers", metavar="L,…", help="Layers of the draft module; the first is predicted.")
     ] = "2",
     new_tokens: Annotated[int, typer.Option("--max-new-tokens", metavar="K", help="Tokens of each run.")] = 128,
-    rounds: Annotated[int, typer.Option("--rounds", help="How often every run is made, in turn.")] = 3,
+    rounds: Annotated[
+        int | None,
+        typer.Option(
+            "--rounds", metavar="N", help="How often every run is made, in turn.",
+            show_default="3, and up to 8 while all take less than 200 s",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the runs that are fitted; held-out runs have others.")] = 0,
     model: Annotated[
         str | None, typer.Option("--model", metavar="PATH", help="Target, as spdsim-exec takes it; else a small one.")
@@ -80,6 +88,10 @@ def calibrate(
     traces: Annotated[
         Path | None, typer.Option("--traces", metavar="DIRECTORY", help="Keep the traces of all runs there.")
     ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on where a calibration was cut short; other options may be added."),
+    ] = False,
     report_file: Annotated[
         Path | None, typer.Option("--report", metavar="FILE", help="Write what is printed as a page: .md or .html.")
     ] = None,
@@ -97,10 +109,13 @@ def calibrate(
 
     Needs the executor (pip install 'spdsim[executor]'). The profile is what `spdsim simulate --profile` takes.
 
+    Ctrl-C keeps what is measured, and --resume goes on.
+
     Example:  spdsim calibrate --model path/to/model --out my-machine.yaml --report my-machine.html
     """
     from spdsim.calibration import calibration_document
     from spdsim.calibration.campaign import Wanted
+    from spdsim.calibration.kept import Kept
     from spdsim.cli.document import JsonOutput
     from spdsim.cli.outputs import Outputs
     from spdsim.cli.screen import Screen
@@ -123,7 +138,7 @@ def calibrate(
         predicted_stages=_counts("--predict-stages", predict_stages, least=2) if predict_stages else (),
         predicted_acceptances=_probabilities("--predict-acceptance", predict_acceptances),
         new_tokens=_at_least("--max-new-tokens", new_tokens, 2),
-        rounds=_at_least("--rounds", rounds, 1),
+        rounds=None if rounds is None else _at_least("--rounds", rounds, 1),
         seed=_at_least("--seed", seed, 0),
         model_options=(*_options(of_model), *(("--random-weights",) if random_weights else ())),
         run_options=_options(of_run),
@@ -137,7 +152,9 @@ def calibrate(
     with Outputs() as outputs:
         to_profile, to_report = outputs.reserve(profile_file), outputs.reserve(report_file)
         to_json = JsonOutput(outputs, json_file)
-        calibration, proof = _measured(wanted, traces, is_quiet=quiet or to_json.has_stdout)
+        kept = Kept(traces or _beside(profile_file), resume=resume)
+        is_quiet = quiet or to_json.has_stdout
+        calibration, proof = _fitted(*_measured(wanted, kept, resume=resume, is_quiet=is_quiet))
         assert to_profile is not None
         head = "Written by `spdsim calibrate`: calibrate again rather than edit."
         to_profile.write_text(profile_text(calibration.profile, head), encoding="utf-8")
@@ -145,26 +162,49 @@ def calibrate(
         title = f"{profile_file}: calibrated, {', '.join(calibration.profile.range.models or ())}"
         if to_report and report_file:
             to_report.write_text(_page(report_file, calibration, proof, title), encoding="utf-8")
-        if not (quiet or to_json.has_stdout):
+        if not is_quiet:
             print_calibration(calibration, proof, Screen(), title=title)
+    if traces is None:
+        kept.forget()
+        kept.leave()
     if proof is not None and tolerance is not None and proof.graded_error > tolerance:
-        import sys
-
         error, most = 100 * proof.graded_error, 100 * tolerance
         print(f"spdsim: largest held-out error {error:.2f} %: the tolerance is {most:g} %", file=sys.stderr)
         raise typer.Exit(1)
 
 
-def _measured(wanted: "Wanted", traces: Path | None, *, is_quiet: bool) -> "tuple[Calibration, Proof | None]":
-    """Run everything that is wanted, fit what is to be fitted, and predict the rest."""
-    from spdsim.calibration import fit_traces, prove
-    from spdsim.calibration.campaign import perform, run_executor, undisturbed
+def _beside(profile_file: Path) -> Path:
+    """Where traces are while the calibration that is to write `profile_file` goes on."""
+    is_device = profile_file.exists() and not profile_file.is_file()
+    return Path("calibration.runs") if is_device else profile_file.with_name(f"{profile_file.name}.runs")
+
+
+def _measured(wanted: "Wanted", kept: "Kept", *, resume: bool, is_quiet: bool) -> "tuple[list[Done], Probes | None]":
+    """Run everything that is wanted. Where that is cut short, what was measured is kept, and it is said where."""
+    from spdsim.calibration.campaign import perform, run_executor
     from spdsim.cli.progress import StepProgress
 
-    with TemporaryDirectory(prefix="spdsim-") as directory:
-        where = Path(directory) if traces is None else _made(traces)
+    try:
         with StepProgress(not is_quiet, "runs") as progress:
-            made, probes = perform(wanted, where, progress, run_executor)
+            if resume and not is_quiet:
+                progress.say(f"{kept.directory}: {len(kept)} of the runs and probes were made before")
+            return perform(wanted, kept, progress, run_executor)
+    except (KeyboardInterrupt, RunError, InputError) as error:
+        if not kept:
+            kept.leave()
+            raise
+        where = f"what was measured is kept in {kept.directory}: go on with --resume"
+        if isinstance(error, KeyboardInterrupt):
+            print(f"spdsim: stopped: {where}", file=sys.stderr)
+            raise typer.Exit(130) from None
+        raise type(error)(f"{error}: {where}") from None
+
+
+def _fitted(made: "list[Done]", probes: "Probes | None") -> "tuple[Calibration, Proof | None]":
+    """Fit what is to be fitted, and predict the rest."""
+    from spdsim.calibration import fit_traces, prove
+    from spdsim.calibration.campaign import undisturbed
+
     done = undisturbed(made)
     fitted = [each.observed for each in done if not each.config.is_held_out]
     # The last one is a pipeline, whose messages travel.
@@ -173,14 +213,6 @@ def _measured(wanted: "Wanted", traces: Path | None, *, is_quiet: bool) -> "tupl
     calibration = fit_traces(fitted, source, dict(machine), probes)
     calibration = replace(calibration, num_disturbed=len(made) - len(done))
     return calibration, prove(calibration.profile, done)
-
-
-def _made(directory: Path) -> Path:
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--traces is {directory}: cannot be made: {error.strerror or error}") from None
-    return directory
 
 
 def _options(given: Mapping[str, object]) -> tuple[str, ...]:

@@ -1,0 +1,71 @@
+"""What a calibration has measured so far: the executor's files in a directory, each with the arguments that made it.
+
+So a calibration that was cut short can go on, with other options too: what was made with the same arguments serves.
+"""
+
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from spdsim.errors import InputError
+from spdsim.files import atomic_writer, parse_json, read_text
+
+LIST = "made-with.json"
+"""The file that says with which arguments the others were made."""
+
+
+class Kept:
+    """The files of a directory, which is made if it is not there."""
+
+    def __init__(self, directory: Path, *, resume: bool) -> None:
+        """resume: what is there serves; else it is forgotten.
+
+        Raises InputError if the directory cannot be made, or its list says nothing of the kind.
+        """
+        self.directory = directory
+        self._list = directory / LIST
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{directory}: cannot be made: {error.strerror or error}") from None
+        self._made_with = self._read() if self._list.exists() else {}
+        if not resume:
+            self.forget()
+
+    def __len__(self) -> int:
+        return len(self._made_with)
+
+    def path(self, name: str) -> Path:
+        """Return where a file is, or is to be."""
+        return self.directory / name
+
+    def has(self, name: str, arguments: Sequence[str]) -> bool:
+        """Whether a file is there that was made with these arguments."""
+        return self._made_with.get(name) == list(arguments) and self.path(name).exists()
+
+    def keep(self, name: str, arguments: Sequence[str]) -> None:
+        """Note that a file is there. Raises InputError when the list cannot be written."""
+        self._made_with[name] = list(arguments)
+        with atomic_writer(self._list) as file:
+            json.dump(self._made_with, file, indent=1)
+
+    def forget(self) -> None:
+        """Remove the files that are kept."""
+        for name in (*self._made_with, LIST):
+            with suppress(OSError):
+                self.path(name).unlink()
+        self._made_with = {}
+
+    def leave(self) -> None:
+        """Remove the directory if nothing is in it."""
+        with suppress(OSError):
+            self.directory.rmdir()
+
+    def _read(self) -> dict[str, list[str]]:
+        found = parse_json(read_text(self._list), self._list)
+        is_list = isinstance(found, dict) and all(isinstance(words, list) for words in found.values())
+        # A name that leads elsewhere would be removed there.
+        if not is_list or any(Path(name).name != name for name in found):
+            raise InputError(f"{self._list}: is no list of a calibration's files: remove it, or name another directory")
+        return {name: [str(word) for word in words] for name, words in found.items()}
