@@ -229,10 +229,10 @@ def test_links_within_a_node_and_between_nodes_are_told_apart() -> None:
 
 def test_crossings_that_grow_with_the_workers_are_predicted_for_more_of_them() -> None:
     """From runs with three and five workers."""
-    messages = {payload: each | {"transit_per_doubling_fraction": 0.4} for payload, each in TRUTH["messages"].items()}
+    messages = {payload: each | {"transit_per_worker_fraction": 0.2} for payload, each in TRUTH["messages"].items()}
     profile = fitted(runs(TRUTH | {"messages": messages})).profile
-    assert profile.messages.hidden.transit_per_doubling_fraction == pytest.approx(0.4, rel=0.3)
-    assert profile.messages.verdict.transit_per_doubling_fraction == pytest.approx(0.4, rel=0.1)
+    assert profile.messages.hidden.transit_per_worker_fraction == pytest.approx(0.2, rel=0.3)
+    assert profile.messages.verdict.transit_per_worker_fraction == pytest.approx(0.2, rel=0.1)
 
 
 @pytest.mark.parametrize("curve", [(1.0, 1.75, 1.75), (1.0, 1.9, 2.6, 3.0)])

@@ -40,9 +40,8 @@ _FEW_CROSSINGS = 8
 _LEAST_SHARED, _FEW_PAIRS = 0.05, 20
 """A smaller correlation is none, and fewer pairs of durations tell none."""
 
-_MOST_GROWTH = 1.0
-"""Of a crossing each time the workers double, as a fraction of what it takes with two: beyond, two points tell no line.
-"""
+_MOST_GROWTH = 0.5
+"""Of a crossing with each further worker, as a fraction of what it takes with two: beyond, two points tell no line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,15 +357,15 @@ class _Fit:
                 entry[f"{prefix}{what}"] = _written(chosen.distribution)
                 self._note(f"{key}.{prefix}{what}", chosen, how)
             if growth > 0.0 and not is_between_nodes:
-                entry["transit_per_doubling_fraction"] = growth
+                entry["transit_per_worker_fraction"] = growth
             if self._way is not None and not is_between_nodes and mean_bytes > 0.0:
                 entry["measured_bytes"] = mean_bytes
         return entry
 
     def _crossings(self, payload: str | None, is_between_nodes: bool) -> "tuple[Floats, float, float, float]":
-        """What crossings of a payload (None: of all) take with two workers, how much of it a doubling adds, bytes.
+        """What crossings of a payload (None: of all) take with two workers, how much of it each other adds, bytes.
 
-        The third is the standard error of the crossings' mean that comes of what a doubling adds.
+        The third is the standard error of the crossings' mean that comes of what further workers add.
         """
         parts = [
             (each.layout.num_workers, part.crossing_s, part.mean_bytes)
@@ -378,7 +377,7 @@ class _Fit:
             return np.zeros(0), 0.0, 0.0, 0.0
         mean_bytes = float(np.average([size for _, _, size in parts], weights=[len(part) for _, part, _ in parts]))
         samples = _Samples.together(
-            _Samples(seconds, np.full(len(seconds), np.log2(number / 2))) for number, seconds, _ in parts
+            _Samples(seconds, np.full(len(seconds), number - 2.0)) for number, seconds, _ in parts
         )
         # What is late was held up by something else, which is no sign of growth.
         in_time = np.concatenate([np.minimum(seconds, np.quantile(seconds, 0.8)) for _, seconds, _ in parts])

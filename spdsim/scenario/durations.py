@@ -121,10 +121,10 @@ class MessageTime(Part):
     inter_node_transit_s: AnyDraw | None = Field(
         default=None, description="The same between nodes; null: as transit_s."
     )
-    transit_per_doubling_fraction: Growth = Field(
+    transit_per_worker_fraction: Growth = Field(
         default=0.0,
-        description="By how much of itself transit_s grows each time the workers double, from two on: processes that "
-        "wait on the same cores wake each other later.",
+        description="By how much of itself transit_s grows with each worker beyond two: processes that wait for the "
+        "same cores wake each other later. Not between nodes.",
     )
     measured_bytes: Annotated[float, Field(strict=True, gt=0)] | None = Field(
         default=None,

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import log2
 
 from spdsim.distributions import Constant, Distribution, scaled
 from spdsim.machine import Link, Message, Receipt, Worker
@@ -262,12 +261,11 @@ def _post(written: MessageTime, figures: LinkFigures, is_between_nodes: bool) ->
 
 def _written_transit(written: MessageTime, is_between_nodes: bool, num_workers: int) -> Distribution | None:
     """The time on the way as the profile has it; None where the link's figures say it."""
-    transit = written.transit_s
     if is_between_nodes and written.inter_node_transit_s is not None:
-        transit = written.inter_node_transit_s
-    if transit is None:
+        return distribution(written.inter_node_transit_s)
+    if written.transit_s is None:
         return None
-    return scaled(distribution(transit), 1.0 + written.transit_per_doubling_fraction * log2(max(num_workers, 2) / 2))
+    return scaled(distribution(written.transit_s), 1.0 + written.transit_per_worker_fraction * max(num_workers - 2, 0))
 
 
 def _by_size(link: MeasuredLink | None, written: MessageTime, transit: Distribution, num_bytes: int) -> Distribution:
