@@ -135,7 +135,7 @@ class Machine:
 
     schedule: what is run; `layout` is its own. tasks: duration of each (worker, task) that it can ask for.
     messages: cost of each (payload, source worker, destination worker). prompt_tokens: context length at position 0.
-    between_cycles_s: of each worker's host before every decode cycle. nodes: of each device; empty: all on one.
+    between_cycles: seconds of each worker's host before every decode cycle. nodes: of each device; empty: all on one.
     contention: what 1, 2, 3 … workers of a node that compute at a time get done together, over what one alone does
         (`total_speed`). Empty: none takes anything from another.
     shared_fraction: part of the cycles in which what is random of the stages' forwards is the same for all of them.
@@ -152,7 +152,7 @@ class Machine:
     contention: tuple[float, ...] = ()
     shared_fraction: float = 0.0
     nodes: tuple[int, ...] = ()
-    between_cycles_s: float = 0.0
+    between_cycles: Distribution = Constant(0.0)
     fits_one_device: bool = True
     origins: tuple[Origin, ...] = ()
     warnings: tuple[str, ...] = field(default=())

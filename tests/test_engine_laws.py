@@ -14,7 +14,7 @@ from spdsim.acceptance import Bernoulli, Coins, toss
 from spdsim.analysis.causality import causality
 from spdsim.analysis.decoding import decodings
 from spdsim.analysis.summary import summarize
-from spdsim.distributions import Constant, Gamma, LogNormal, Normal
+from spdsim.distributions import Constant, Empirical, Gamma, LogNormal, Normal
 from spdsim.engine import Engine, Request, decode_all
 from spdsim.errors import DeadlockError
 from spdsim.machine import Duration, Machine, Receipt
@@ -341,10 +341,21 @@ def test_what_holds_up_a_machine_holds_up_all_of_its_stages(fraction: float) -> 
 
 def test_a_host_takes_its_time_between_cycles() -> None:
     """Once a cycle, of every worker, and without a span."""
-    timed = replace(machine(Layout(2), forward=4), between_cycles_s=0.5)
+    timed = replace(machine(Layout(2), forward=4), between_cycles=Constant(0.5))
     trace = play(timed, "A" * 20)
     assert cycle_times_s(trace)[10] == pytest.approx(4.5)
     assert {span.op for span in trace.spans()} == {span.op for span in play(machine(Layout(2)), "A" * 20).spans()}
+
+
+def test_every_host_draws_what_it_does_between_cycles() -> None:
+    """So a cycle waits for the slowest of them: it is longer than with the mean of what they do."""
+    times = Empirical((0.0, 1.0))
+    alike = play(replace(machine(Layout(4), forward=4), between_cycles=Constant(0.5)), "A" * 400)
+    drawn = play(replace(machine(Layout(4), forward=4), between_cycles=times), "A" * 400)
+    slowest_of_four = 1.0 - 0.5**4
+    # The draft rank's host has its own cycle to wait for, and hides what it does while the stages compute.
+    assert fmean(cycle_times_s(alike)[10:]) == pytest.approx(4.5)
+    assert 4.5 < fmean(cycle_times_s(drawn)[10:]) <= 4.0 + slowest_of_four + 0.1
 
 
 def test_a_link_carries_one_message_at_a_time() -> None:

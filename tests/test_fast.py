@@ -98,7 +98,7 @@ def any_machine(random: Random) -> Machine:
     }
     return replace(
         found, tasks=tasks, messages=messages, shared_fraction=random.choice([0.0, 0.3, 1.0]),
-        between_cycles_s=random.choice([0.0, 0.1]),
+        between_cycles=random.choice([Constant(0.0), random_distribution(random, Constant(0.1))]),
     )  # fmt: skip
 
 
@@ -174,7 +174,7 @@ def with_other_numbers(found: Machine, random: Random) -> Machine:
         edge: replace(message, transit=changed(message.transit), post=changed(message.post))
         for edge, message in found.messages.items()
     }
-    return replace(found, tasks=tasks, messages=messages, between_cycles_s=found.between_cycles_s * 1.1)
+    return replace(found, tasks=tasks, messages=messages, between_cycles=changed(found.between_cycles))
 
 
 @settings(max_examples=30, deadline=None)

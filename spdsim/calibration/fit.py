@@ -16,7 +16,7 @@ from spdsim.acceptance_fit import AcceptanceFit
 from spdsim.calibration.contention import Spans, fit_curve, work_s
 from spdsim.calibration.drafts import acceptance_fits
 from spdsim.calibration.families import Chosen, choose
-from spdsim.calibration.observed import COMPUTING, Computations, Observed, capped
+from spdsim.calibration.observed import COMPUTING, Computations, Observed
 from spdsim.calibration.probed import Slope, context_slope, message_way
 from spdsim.distributions import Constant, Distribution, Empirical, Gamma, LogNormal, Normal, scaled
 from spdsim.errors import InputError
@@ -395,11 +395,9 @@ class _Fit:
     def _hosts(self) -> None:
         between_s = np.concatenate([between_cycles_s(each) for each in self._observed])
         if len(between_s):
-            mean = _mean(capped(between_s))
-            self._data["control"] = {"between_cycles_s": mean[0]}
-            self._figures.append(
-                Figure("control.between_cycles_s", *mean, "constant", "from a cycle's last op to the next's")
-            )
+            chosen = choose(between_s)
+            self._data["control"] = {"between_cycles_s": _written(chosen.distribution)}
+            self._note("control.between_cycles_s", chosen, "from a cycle's last op to the next's")
 
     # Figures.
 

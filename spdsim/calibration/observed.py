@@ -231,11 +231,11 @@ def _one_payload(
     # A receipt that began this much later than a slow crossing takes found its message there: it was all taking.
     slow_s = float(np.quantile(crossing_s, 0.9)) if len(crossing_s) else 0.0
     taking_s = columns.seconds[receipts[columns.start_s[receipts] > sent_s + max(0.0, slow_s)]]
-    taking_s = capped(taking_s)
+    taking_s = _capped(taking_s)
     mean_s = float(taking_s.mean()) if len(taking_s) else 0.0
     return Messages(*kind, columns.seconds[sends], np.maximum(0.0, crossing_s - mean_s), taking_s)
 
 
-def capped(seconds: "Floats") -> "Floats":
+def _capped(seconds: "Floats") -> "Floats":
     """Return durations that stand for a constant, the longest twentieth cut: what held those up is not theirs."""
     return np.minimum(seconds, np.quantile(seconds, 0.95)) if len(seconds) else seconds

@@ -93,14 +93,15 @@ class Engine:
         record = trace.record
         event = env.event
         cycles, accepted = tape.cycles, tape.accepted
-        between_s = self._machine.between_cycles_s
+        between_s, between = self._compiler.between_cycles(worker)
+        is_between = between_s > 0.0 or between is not None
         host = now = clocks[worker]
         index = 0
         while (entry := cycles[index]) is not None:
             cycle, oldest, steps = entry
-            if between_s and cycle >= 0:
+            if is_between and cycle >= 0:
                 # Nothing to see of it in a trace but that the first op begins later.
-                now = host = (now if now > host else host) + between_s
+                now = host = (now if now > host else host) + (between_s if between is None else between.at(cycle))
             for kind, offset, site, base_s, detail, draws, channel in steps[worker]:
                 begin, position = now, oldest + offset
                 if kind <= RECV:

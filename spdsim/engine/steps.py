@@ -106,6 +106,11 @@ class Compiler:
                 self._programs[shape] = steps
         return steps
 
+    def between_cycles(self, worker: int) -> tuple[float, Draws | None]:
+        """Return the seconds of a worker's host before a decode cycle: what is constant, and what is drawn."""
+        between = self._machine.between_cycles
+        return constant_s(between), self._drawn(between, Address(self._seed, worker, "between cycles"))
+
     def _compile_all(self, state: State, worker: int, *, comes_again: bool) -> Iterator[Step]:
         """Yield the steps of one worker; equal tasks and messages are numbered, for each has draws of its own."""
         compiled = self._compile if comes_again else self._step

@@ -5,8 +5,10 @@ interpreter, in the same order. Every message sent in a cycle is received in it,
 """
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from spdsim.draws import Draws
 from spdsim.engine.steps import HOST, POST, RECV, RECV_POSTED, RECV_READ, RECV_TAKEN, SEND, Channel, Programs, Step
 from spdsim.errors import DeadlockError
 from spdsim.fast.graph import Graph
@@ -45,14 +47,14 @@ def is_link(register: int) -> bool:
     return register % 3 == 2
 
 
-def lower(programs: Programs, state: PipelineState, between_s: float) -> Cycle:
+def lower(programs: Programs, state: PipelineState, between: Sequence[tuple[float, Draws | None]]) -> Cycle:
     """Return what all workers' steps of a cycle in `state` do to the clocks. Raises DeadlockError if some wait forever.
 
-    between_s: of every worker's host before a decode cycle.
+    between: seconds of each worker's host before a decode cycle, what is constant and what is drawn.
     """
     lowering = _Lowering(len(programs), state.oldest if state.cycle < 0 else None)
     if state.cycle >= 0:
-        lowering.begin(between_s)
+        lowering.begin(between)
     todo = [deque(steps) for steps in programs]
     while any(todo):
         left = sum(map(len, todo))
@@ -77,10 +79,13 @@ class _Lowering:
         self._sent: dict[Channel, deque[int]] = {}
         self._position = position
 
-    def begin(self, between_s: float) -> None:
-        if between_s:
-            for worker, now in enumerate(self._now):
-                self._now[worker] = self._host[worker] = self._later(now, between_s)
+    def begin(self, between: Sequence[tuple[float, Draws | None]]) -> None:
+        for worker, (seconds, draws) in enumerate(between):
+            now = self._now[worker]
+            if seconds:
+                self._now[worker] = self._host[worker] = self._later(now, seconds)
+            elif draws is not None:
+                self._now[worker] = self._host[worker] = self._graph.plus(now, self._graph.drawn(draws))
 
     def perform(self, worker: int, step: Step) -> bool:
         """Perform a step, unless it has to wait for a message; return whether it did."""

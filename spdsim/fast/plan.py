@@ -57,8 +57,9 @@ def plan_of(machine: Machine, seed: int) -> Plan:
     # With one stage every token is the target's own: nothing is rejected.
     refill = [] if layout.num_stages == 1 else [rejected, *_after(rejected)][:-1]
     states = [prefill, *fill, full, *refill]
-    cycles = [lower(compiler.steps_of(state), state, machine.between_cycles_s) for state in states]
     workers = range(layout.num_workers)
+    between = [compiler.between_cycles(worker) for worker in workers]
+    cycles = [lower(compiler.steps_of(state), state, between) for state in states]
     program = assemble(cycles, map(now_register, workers))
     codes = program.codes
     clocks = tuple(program.registers.index(now_register(worker)) for worker in workers)

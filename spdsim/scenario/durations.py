@@ -152,7 +152,9 @@ class ControlTime(Part):
     per_cycle_s: Seconds = Field(default=0.0, description="Whatever the number of workers.")
     per_worker_s: Seconds = Field(default=0.0, description="For each worker, the draft rank too.")
     per_node_s: Seconds = Field(default=0.0, description="For each node after the first.")
-    between_cycles_s: Seconds = Field(default=0.0, description="Of every worker's host, before each of its cycles.")
+    between_cycles_s: AnyDraw = Field(
+        default=ConstantDraw(mean_s=0.0), description="Seconds of every worker's host, before each of its cycles."
+    )
 
 
 def distribution(draw: Draw) -> Distribution:

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
+from spdsim.distributions import Constant, Distribution
 from spdsim.errors import ScenarioError
 from spdsim.machine import Duration, Machine
 from spdsim.scenario.checks import check
+from spdsim.scenario.durations import distribution
 from spdsim.scenario.model import Scenario
 from spdsim.scenario.placement import layout_of, place, unit_indices, units_of
 from spdsim.scenario.source import dotted
@@ -52,7 +54,7 @@ def machine_of(scenario: Scenario) -> Machine:
         prompt_tokens=scenario.workload.prompt_tokens,
         contention=scenario.timing.profile.contention if isinstance(scenario.timing, ProfileTimes) else (),
         shared_fraction=scenario.timing.profile.shared_fraction if isinstance(scenario.timing, ProfileTimes) else 0.0,
-        between_cycles_s=_between_cycles_s(scenario),
+        between_cycles=_between_cycles(scenario),
         nodes=tuple(scenario.devices.node_of(unit.start) for unit in units),
         fits_one_device=fits_one_device(scenario),
         origins=tuple(origins_of(scenario)),
@@ -73,8 +75,10 @@ def _numbers(unit: range) -> str:
     return f"{unit.start}" if len(unit) == 1 else f"{unit.start}-{unit.stop - 1}"
 
 
-def _between_cycles_s(scenario: Scenario) -> float:
-    return scenario.timing.profile.control.between_cycles_s if isinstance(scenario.timing, ProfileTimes) else 0.0
+def _between_cycles(scenario: Scenario) -> Distribution:
+    if not isinstance(scenario.timing, ProfileTimes):
+        return Constant(0.0)
+    return distribution(scenario.timing.profile.control.between_cycles_s)
 
 
 __all__ = ["durations_of", "machine_of"]
