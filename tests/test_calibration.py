@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from spdsim.calibration import Calibration, campaign, fit_traces, observe, predict, prove
-from spdsim.calibration.campaign import Config, Done, Wanted, arguments, perform, undisturbed
+from spdsim.calibration.campaign import Config, Done, Wanted, arguments, noise, perform, undisturbed
 from spdsim.calibration.contention import Spans, fit_curve, work_s
 from spdsim.calibration.families import choose
 from spdsim.calibration.kept import LIST, Kept
+from spdsim.calibration.noise import noise_of
 from spdsim.calibration.probed import context_slope
 from spdsim.distributions import Constant, Distribution, Empirical, Gamma, LogNormal, draw, mean_s
 from spdsim.errors import InputError, RunError
@@ -388,6 +389,28 @@ def test_a_round_in_which_the_machine_was_busy_is_left_out() -> None:
         for config in (Config(2, 0.8, 1), Config(3, 0.8, 1, is_held_out=True))
     ]
     assert undisturbed(done) == [*done[:2], *done[4:]]
+
+
+def test_a_noisy_machine_widens_the_intervals_of_what_runs_tell() -> None:
+    """A tenth up and down from round to round; on a quiet one they stay as they are."""
+    lengths = {2: (0.9, 1.1, 1.0), 3: (1.1, 0.9, 1.0)}
+    done = [
+        Done(Config(stages, 0.8, 1), observe(simulate(scenario(stages, TRUTH | {"forward_per_layer": each_s})), ""))
+        for stages, several in lengths.items() for each_s in (1e-2 * length for length in several)
+    ]  # fmt: skip
+    found = noise(done)
+    assert found.is_large and found.fraction == pytest.approx(0.1, abs=0.02) and found.rounds == 3
+    observed = [each.observed for each in done]
+    plain, noisy = (
+        {figure.key: figure for figure in fit_traces(observed, "a test", noise=given).figures}
+        for given in (None, found)
+    )
+    for key, known in plain.items():
+        wider = (found.fraction / 3**0.5) * known.mean
+        assert noisy[key].std_error == pytest.approx((known.std_error**2 + wider**2) ** 0.5)
+    quiet = noise_of([(1.0, 1.01, 0.99), (2.0,)])
+    assert quiet.fraction == pytest.approx(0.01) and not quiet.is_large and quiet.std_error_fraction == 0.0
+    assert noise_of([(1.0,)]).fraction == 0.0
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from time import monotonic
 from spdsim.analysis.causality import causality
 from spdsim.analysis.decoding import decodings
 from spdsim.calibration.kept import Kept
+from spdsim.calibration.noise import Noise, noise_of
 from spdsim.calibration.observed import Observed, observe
 from spdsim.errors import InputError, RunError
 from spdsim.evidence import Probes, read_probes
@@ -190,6 +191,15 @@ def undisturbed(done: Sequence[Done]) -> list[Done]:
         for each, seconds in zip(done, cycle_s, strict=True)
         if seconds <= (1.0 + _MOST_DISTURBED) * fastest_s[each.config]
     ]
+
+
+def noise(done: Sequence[Done]) -> Noise:
+    """Return how much the same run differs from round to round: of pipelines, whose messages and hosts are at work."""
+    cycle_s: dict[Config, list[float]] = {}
+    for each in done:
+        if each.config.acceptance is not None:
+            cycle_s.setdefault(each.config, []).append(mean_cycle_s(each.observed))
+    return noise_of(cycle_s.values())
 
 
 def mean_cycle_s(observed: Observed) -> float:

@@ -18,6 +18,7 @@ def calibration_document(calibration: Calibration, proof: Proof | None) -> dict[
         "machine": dict(calibration.profile.machine),
         "runs": list(calibration.names),
         "num_disturbed": calibration.num_disturbed,
+        "noise_fraction": calibration.noise.fraction,
         "figures": [
             {
                 "figure": figure.key, "mean": figure.mean, "std_error": figure.std_error, "samples": figure.count,

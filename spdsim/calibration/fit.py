@@ -6,8 +6,8 @@ sizes were measured; a draft's is one in its rows.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from math import sqrt
+from dataclasses import dataclass, replace
+from math import hypot, sqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from spdsim.acceptance_fit import AcceptanceFit
 from spdsim.calibration.contention import Spans, fit_curve, work_s
 from spdsim.calibration.drafts import acceptance_fits
 from spdsim.calibration.families import Chosen, choose
+from spdsim.calibration.noise import QUIET, Noise
 from spdsim.calibration.observed import COMPUTING, Computations, Observed
 from spdsim.calibration.probed import Slope, context_slope, message_way
 from spdsim.distributions import Constant, Distribution, Empirical, Gamma, LogNormal, Normal, scaled
@@ -61,6 +62,7 @@ class Calibration:
     """A profile and what it rests on. num_disturbed: runs that were left out, since something else held them up.
 
     acceptances: of drafts that were a module's own, for each cut and lag; none where all verdicts were forced.
+    noise: how much the same run differed from round to round.
     """
 
     profile: Profile
@@ -68,21 +70,23 @@ class Calibration:
     curve: tuple[float, ...]
     names: tuple[str, ...]
     num_disturbed: int = 0
+    noise: Noise = QUIET
     probes: Probes | None = None
     acceptances: tuple[AcceptanceFit, ...] = ()
 
 
 def fit_traces(
-    observed: Sequence[Observed], source: str, machine: dict[str, str] | None = None, probes: Probes | None = None
-) -> Calibration:
+    observed: Sequence[Observed], source: str, machine: dict[str, str] | None = None, probes: Probes | None = None,
+    noise: Noise | None = None,
+) -> Calibration:  # fmt: skip
     """Return the profile of what `observed` shows.
 
     source: where it was measured, in words. machine: what it was measured on, for the profile's head. probes: tell
-    how a layer depends on its context.
+    how a layer depends on its context. noise: what runs differ by from round to round, where it is known.
     Raises InputError where the traces are not of one model and machine, or have no decode cycles to read.
     """
     _check(observed)
-    return _Fit(observed, source, machine or {}, probes).run()
+    return _Fit(observed, source, machine or {}, probes, noise or QUIET).run()
 
 
 def _check(observed: Sequence[Observed]) -> None:
@@ -122,9 +126,10 @@ class _Fit:
     """One fit."""
 
     def __init__(
-        self, observed: Sequence[Observed], source: str, machine: dict[str, str], probes: Probes | None
+        self, observed: Sequence[Observed], source: str, machine: dict[str, str], probes: Probes | None, noise: Noise
     ) -> None:
         self._observed, self._source, self._machine, self._probes = observed, source, machine, probes
+        self._noise = noise
         self._slope = None if probes is None else context_slope(probes)
         self._way = None if probes is None else message_way(probes)
         self._figures: list[Figure] = []
@@ -139,17 +144,18 @@ class _Fit:
         self._tasks()
         self._messages()
         self._hosts()
+        figures = tuple(self._less_sure(figure) for figure in self._figures)
         profile = Profile.model_validate({
             "origin": "measured", "source": self._source, **self._data, "contention": self._curve,
             "shared_fraction": self._shared_fraction(),
             "runtime": {"posting": "separate", "receipts": "taken", "departure": "posting"}, "machine": self._machine,
             "range": self._range(),
-            "figures": {figure.key: {"origin": "measured", "source": _words(figure)} for figure in self._figures},
+            "figures": {figure.key: {"origin": "measured", "source": _words(figure)} for figure in figures},
         })  # fmt: skip
         names = tuple(each.name for each in self._observed)
         return Calibration(
-            profile, tuple(self._figures), self._curve, names, probes=self._probes,
-            acceptances=acceptance_fits(self._observed),
+            profile, figures, self._curve, names, probes=self._probes,
+            acceptances=acceptance_fits(self._observed), noise=self._noise,
         )  # fmt: skip
 
     def _range(self) -> dict[str, Any]:
@@ -407,6 +413,11 @@ class _Fit:
         self._data[key] = _written(chosen.distribution)
         self._note(key, chosen, how)
         return chosen
+
+    def _less_sure(self, figure: Figure) -> Figure:
+        """A figure with the error of what differs from round to round; probes are made once."""
+        more = 0.0 if "probes" in figure.how else self._noise.std_error_fraction * figure.mean
+        return replace(figure, std_error=hypot(figure.std_error, more))
 
     def _number(self, key: str, mean_s: float, std_error_s: float, count: int, how: str) -> None:
         self._data[key] = mean_s

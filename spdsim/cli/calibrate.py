@@ -203,14 +203,14 @@ def _measured(wanted: "Wanted", kept: "Kept", *, resume: bool, is_quiet: bool) -
 def _fitted(made: "list[Done]", probes: "Probes | None") -> "tuple[Calibration, Proof | None]":
     """Fit what is to be fitted, and predict the rest."""
     from spdsim.calibration import fit_traces, prove
-    from spdsim.calibration.campaign import undisturbed
+    from spdsim.calibration.campaign import noise, undisturbed
 
     done = undisturbed(made)
     fitted = [each.observed for each in done if not each.config.is_held_out]
     # The last one is a pipeline, whose messages travel.
     machine = fitted[-1].trace.header.machine or {}
     source = f"spdsim calibrate, {len(fitted)} runs of the executor"
-    calibration = fit_traces(fitted, source, dict(machine), probes)
+    calibration = fit_traces(fitted, source, dict(machine), probes, noise(done))
     calibration = replace(calibration, num_disturbed=len(made) - len(done))
     return calibration, prove(calibration.profile, done)
 

@@ -49,6 +49,12 @@ def facts(calibration: Calibration) -> Iterator[str]:
     left_out = calibration.num_disturbed
     disturbed = f"; {left_out} more left out: something else held them up" if left_out else ""
     yield f"fitted to {len(calibration.names)} runs{disturbed}"
+    noise = calibration.noise
+    if noise.is_large:
+        yield (
+            f"a noisy machine: the same run differs by {100 * noise.fraction:.1f} % from round to round, for which the "
+            "intervals are widened; more --rounds help"
+        )
 
 
 def errors(proof: Proof) -> Iterator[str]:
