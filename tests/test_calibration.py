@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spdsim.calibration import Calibration, campaign, fit_traces, observe, predict, prove
+from spdsim.calibration import Calibration, Observed, campaign, fit_traces, observe, predict, prove
 from spdsim.calibration.campaign import Config, Done, Wanted, arguments, noise, perform, undisturbed
 from spdsim.calibration.contention import Spans, fit_curve, work_s
 from spdsim.calibration.families import choose
@@ -24,6 +24,7 @@ from spdsim.scenario import Scenario
 from spdsim.scenario.profile_file import figure, load_profile, with_figures
 from spdsim.simulation import simulate
 from spdsim.trace import Trace
+from spdsim.tracefile import read_trace
 
 MODEL = {"name": "tiny", "num_layers": 8, "hidden_size": 64, "intermediate_size": 128, "vocab_size": 258,
          "num_heads": 4, "num_kv_heads": 2, "head_dim": 16, "dtype_bytes": 4}  # fmt: skip
@@ -389,6 +390,13 @@ def test_a_round_in_which_the_machine_was_busy_is_left_out() -> None:
         for config in (Config(2, 0.8, 1), Config(3, 0.8, 1, is_held_out=True))
     ]
     assert undisturbed(done) == [*done[:2], *done[4:]]
+    # Where hardly two rounds are alike, half of them are left.
+    lengths = [1e-3, 1.5e-3, 2e-3, 2.5e-3]
+    several = [
+        Done(Config(2, 0.8, 1), observe(simulate(scenario(2, TRUTH | {"forward_per_layer": each_s})), "run"))
+        for each_s in lengths
+    ]
+    assert undisturbed(several) == several[:2]
 
 
 def test_a_noisy_machine_widens_the_intervals_of_what_runs_tell() -> None:
@@ -516,6 +524,36 @@ def test_what_was_measured_before_it_was_cut_short_serves(tmp_path: Path, monkey
 def names_of_two_rounds() -> list[str]:
     """The traces of two rounds."""
     return [config.trace_name(number) for number in range(2) for config in WANTED.configs()]
+
+
+def test_pipelines_whose_messages_went_other_ways_are_not_fitted_together(tmp_path: Path) -> None:
+    """As when there are devices for a worker each up to some number of stages; plain decoding has no messages."""
+
+    def run(given: Sequence[str]) -> None:
+        from spdsim.tracefile import write_trace
+
+        stages = int(given[given.index("--stages") + 1])
+        trace = simulate(scenario(stages, TRUTH))
+        trace.header = replace(trace.header, machine={"backend": "nccl" if stages in (2, 3) else "local"})
+        write_trace(trace, given[given.index("--trace") + 1])
+
+    with pytest.raises(
+        InputError, match=r"4 stages, p = 0.9, 1 draft layers: ran over local, and 2 stages.* over nccl"
+    ):
+        perform(WANTED, Kept(tmp_path, resume=False), no_progress, run)
+    alike = replace(WANTED, stages=(2,))
+    done, _ = perform(alike, Kept(tmp_path, resume=False), no_progress, run)
+    observed = [each.observed for each in done]
+    assert fitted_alike(observed[:2]) and observed[0].transport == "local"
+    run(["--stages", "4", "--trace", str(tmp_path / "four.jsonl")])
+    other = observe(read_trace(tmp_path / "four.jsonl"), "four.jsonl")
+    with pytest.raises(InputError, match=r"four.jsonl: backend is local: must be nccl as in"):
+        fit_traces([*observed, other], "a test")
+
+
+def fitted_alike(observed: Sequence[Observed]) -> bool:
+    """Whether they can be fitted together."""
+    return bool(fit_traces(observed, "a test").figures)
 
 
 def test_only_what_a_calibration_wrote_is_removed(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
+from statistics import median_low
 from time import monotonic
 
 from spdsim.analysis.causality import causality
@@ -141,8 +142,26 @@ def perform(
                     run([*given, "--trace", str(kept.path(name))])
                 kept.keep(name, given)
             done.append(Done(config, observe(read_trace(kept.path(name)), str(config))))
+            _check_transport(done)
     progress(len(done), len(done), "done")
     return done, probes
+
+
+def _check_transport(done: Sequence[Done]) -> None:
+    """Raise InputError where the newest pipeline's messages took another way than those of the first.
+
+    The executor chooses one by the workers and the devices: with too few devices workers share them, in one process.
+    """
+    pipelines = [each for each in done if each.config.acceptance is not None]
+    if not pipelines or done[-1] is not pipelines[-1]:
+        return
+    first, newest = pipelines[0], pipelines[-1]
+    theirs, its = (each.observed.transport for each in (first, newest))
+    if theirs != its:
+        raise InputError(
+            f"{newest.config}: ran over {its}, and {first.config} over {theirs}, so that nothing measured of one holds "
+            "for the other: give --backend, local to let workers share devices in all runs, or ask for fewer stages"
+        )
 
 
 class _Pace:
@@ -180,17 +199,17 @@ def undisturbed(done: Sequence[Done]) -> list[Done]:
     """Return the runs without those that something else held up, of what is fitted and of what is held out alike.
 
     The machine may be busy for a while: a run whose mean cycle is more than a tenth longer than that of the fastest
-    round of its configuration is left out.
+    round of its configuration is left out; but never more than half of the rounds, for what is left tells little.
     """
-    cycle_s = [mean_cycle_s(each.observed) for each in done]
-    fastest_s: dict[Config, float] = {}
-    for each, seconds in zip(done, cycle_s, strict=True):
-        fastest_s[each.config] = min(seconds, fastest_s.get(each.config, seconds))
-    return [
-        each
-        for each, seconds in zip(done, cycle_s, strict=True)
-        if seconds <= (1.0 + _MOST_DISTURBED) * fastest_s[each.config]
-    ]
+    timed = [(each, mean_cycle_s(each.observed)) for each in done]
+    rounds_s: dict[Config, list[float]] = {}
+    for each, cycle_s in timed:
+        rounds_s.setdefault(each.config, []).append(cycle_s)
+    most_s = {
+        config: max((1.0 + _MOST_DISTURBED) * min(cycles_s), median_low(cycles_s))
+        for config, cycles_s in rounds_s.items()
+    }
+    return [each for each, cycle_s in timed if cycle_s <= most_s[each.config]]
 
 
 def noise(done: Sequence[Done]) -> Noise:

@@ -98,6 +98,7 @@ def _check(observed: Sequence[Observed]) -> None:
             ("source", first.trace.header.source, other.trace.header.source),
             ("model", first.scenario.model.name, other.scenario.model.name),
             ("partition.lm_head", _lm_head(observed, first), _lm_head(observed, other)),
+            ("backend", _transport(observed, first), _transport(observed, other)),
         ):
             if mine != theirs:
                 raise InputError(f"{other.name}: {what} is {theirs}: must be {mine} as in {first.name}")
@@ -542,6 +543,12 @@ def _written(distribution: Distribution) -> dict[str, Any]:
 
 def _words(figure: Figure) -> str:
     return f"{figure.count} {figure.how}, {figure.family}, mean +- {figure.std_error:.2g}"
+
+
+def _transport(observed: Sequence[Observed], each: Observed) -> str:
+    """How messages travel; with one stage there are none, and it is how they do in the pipelines."""
+    pipelines = [other for other in observed if other.layout.num_stages > 1]
+    return (each if each.layout.num_stages > 1 or not pipelines else pipelines[0]).transport
 
 
 def _lm_head(observed: Sequence[Observed], each: Observed) -> str:

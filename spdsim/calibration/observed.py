@@ -78,6 +78,11 @@ class Observed:
     computations: tuple[Computations, ...]
     messages: tuple[Messages, ...]
 
+    @property
+    def transport(self) -> str:
+        """How messages travelled, by the executor's name for it; nothing where the trace does not say."""
+        return (self.trace.header.machine or {}).get("backend", "")
+
 
 def scenario_in(trace: Trace, name: str) -> Scenario:
     """Return the scenario that the header of a trace carries, without its times.
