@@ -36,7 +36,8 @@ def test_emulated_stages_are_measured_fitted_and_predicted(tmp_path: Path) -> No
     assert profile.origin == "measured" and profile.machine["backend"] == "gloo"
     proof = json.loads((tmp_path / "proof.json").read_text())
     figures = {figure["figure"]: figure for figure in proof["figures"]}
-    assert 5.0e-3 <= figures["forward"]["mean"] < 8e-3
+    # Where late processes look like contention, a little of it is taken off.
+    assert 4.9e-3 <= figures["forward"]["mean"] < 8e-3
     assert 1.0e-3 <= figures["draft"]["mean"] < 3e-3
     assert [cell["stages"] for cell in proof["held_out"]] == [8]
     # What others do with the machine decides how good it is; that it is one of the grades, and no nonsense, is held.
