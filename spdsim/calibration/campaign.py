@@ -123,7 +123,7 @@ def perform(
         progress(0, len(configs) * (wanted.rounds or _LEAST_ROUNDS), "single operations first")
         given = probe_arguments(wanted)
         if not kept.has(PROBES, given):
-            run([*given, "--out", str(kept.path(PROBES))])
+            run([*given, "--out", str(kept.begin(PROBES))])
             kept.keep(PROBES, given)
         probes = read_probes(kept.path(PROBES))
     pace = _Pace(len(configs))
@@ -139,7 +139,7 @@ def perform(
             progress(len(done), len(configs) * rounds, str(config))
             if not kept.has(name, given):
                 with pace:
-                    run([*given, "--trace", str(kept.path(name))])
+                    run([*given, "--trace", str(kept.begin(name))])
                 kept.keep(name, given)
             done.append(Done(config, observe(read_trace(kept.path(name)), str(config))))
             _check_transport(done)

@@ -34,7 +34,7 @@ class Kept:
             self.forget()
 
     def __len__(self) -> int:
-        return len(self._made_with)
+        return sum(bool(arguments) for arguments in self._made_with.values())
 
     def path(self, name: str) -> Path:
         """Return where a file is, or is to be."""
@@ -42,7 +42,12 @@ class Kept:
 
     def has(self, name: str, arguments: Sequence[str]) -> bool:
         """Whether a file is there that was made with these arguments."""
-        return self._made_with.get(name) == list(arguments) and self.path(name).exists()
+        return bool(arguments) and self._made_with.get(name) == list(arguments) and self.path(name).exists()
+
+    def begin(self, name: str) -> Path:
+        """Note that a file may appear, though whoever makes it may be stopped; return where it is to be."""
+        self.keep(name, ())
+        return self.path(name)
 
     def keep(self, name: str, arguments: Sequence[str]) -> None:
         """Note that a file is there. Raises InputError when the list cannot be written."""

@@ -191,6 +191,7 @@ def _measured(wanted: "Wanted", kept: "Kept", *, resume: bool, is_quiet: bool) -
             return perform(wanted, kept, progress, run_executor)
     except (KeyboardInterrupt, RunError, InputError) as error:
         if not kept:
+            kept.forget()
             kept.leave()
             raise
         where = f"what was measured is kept in {kept.directory}: go on with --resume"
