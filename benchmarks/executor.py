@@ -9,7 +9,8 @@ medians of ratios within a round. So a busy machine moves both sides. Run it on 
 decoding: a small Llama with random weights, two stages as processes over gloo, drafts forced right (p = 1), one
 thread each. "unpipelined" is plain decoding over the same two processes; `transformers` runs the same weights.
 Free drafts are forced right, too, and no module runs: a draft that costs nothing, and one more token in flight.
-Beside it, how many times as fast two processes multiply by such weights as one does: no pipeline of two gains more.
+Beside it, how many times as fast two processes multiply by such weights as one does, at moments of their own: about
+what a pipeline of two can gain over one process. Over the same stages in turn it can be more, for those pay for hops.
 orchestration: n = 8 stages of 5 ms each, emulated, drafts of 1 ms.
 memory: resident bytes while 4,000 tokens are decoded.
 """
@@ -79,7 +80,7 @@ def decoding(options: argparse.Namespace) -> None:
             bounds.append(_scaling(options.hidden_size, options.dtype))
             rounds.append(dict(_round(model, options.dtype)))
     bound = f"{median(bounds):.2f} times as fast as one"
-    print(f"\ntwo processes multiply by weights {bound}: memory bounds every ratio below")
+    print(f"\ntwo processes multiply by weights {bound}: about what memory allows over one process")
     print(f"\nhidden {options.hidden_size}, {options.layers} layers, {options.dtype}: ms a token")
     for name in rounds[0]:
         print(f"  {name:58} {median(each[name] for each in rounds) * 1e3:8.1f}")

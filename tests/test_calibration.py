@@ -15,6 +15,7 @@ from spdsim.calibration.families import choose
 from spdsim.calibration.kept import LIST, Kept
 from spdsim.calibration.noise import noise_of
 from spdsim.calibration.probed import context_slope
+from spdsim.cli import calibrate as cli_calibrate
 from spdsim.distributions import Constant, Distribution, Empirical, Gamma, LogNormal, draw, mean_s
 from spdsim.errors import InputError, RunError
 from spdsim.evidence import Probe, Probes
@@ -354,6 +355,22 @@ def test_nothing_of_a_held_out_run_goes_into_its_prediction() -> None:
     assert other.graded_error > 0.5
 
 
+def test_nothing_of_a_held_out_run_goes_into_the_profile() -> None:
+    """Not even into how sure its figures are, which the rounds of a noisy machine have a say in."""
+
+    def fitted_beside(held_out_s: Sequence[float]) -> Calibration:
+        layers_s = {Config(2, 0.8, 1): (1e-3, 1.06e-3, 0.97e-3), Config(3, 0.8, 1, is_held_out=True): held_out_s}
+        made = [
+            Done(config, observe(simulate(scenario(config.stages, TRUTH | {"forward_per_layer": each_s}, seed)), "run"))
+            for config, rounds_s in layers_s.items() for seed, each_s in enumerate(rounds_s)
+        ]  # fmt: skip
+        return cli_calibrate._fitted(made, None)[0]
+
+    honest, poisoned = fitted_beside((1e-3, 1e-3, 1e-3)), fitted_beside((1e-3, 1.09e-3, 0.999e-3))
+    assert honest.noise.is_large
+    assert profile_text(honest.profile, "") == profile_text(poisoned.profile, "") and honest.figures == poisoned.figures
+
+
 def test_a_profile_survives_its_file(tmp_path: Path) -> None:
     """What is read back predicts what the profile did, to the digits that are written."""
     profile = fitted(runs(TRUTH | {"contention": [1.0, 1.8]})).profile
@@ -554,6 +571,22 @@ def test_pipelines_whose_messages_went_other_ways_are_not_fitted_together(tmp_pa
 def fitted_alike(observed: Sequence[Observed]) -> bool:
     """Whether they can be fitted together."""
     return bool(fit_traces(observed, "a test").figures)
+
+
+def test_what_was_measured_before_stays_until_there_is_something_new(tmp_path: Path) -> None:
+    """A wrong option costs nothing that was there; the first run that is made does."""
+    before = Executor()
+    perform(WANTED, Kept(tmp_path, resume=False), no_progress, before)
+    wrong = Kept(tmp_path, resume=False)
+    with pytest.raises(RunError):
+        perform(replace(WANTED, seed=6), wrong, no_progress, Executor(fails_at=0))
+    wrong.forget()
+    again = Executor()
+    perform(WANTED, Kept(tmp_path, resume=True), no_progress, again)
+    assert not again.asked
+    fewer = replace(WANTED, rounds=1, predicted_stages=())
+    perform(fewer, Kept(tmp_path, resume=False), no_progress, Executor())
+    assert {path.name for path in tmp_path.iterdir()} == {LIST, *(each.trace_name(0) for each in fewer.configs())}
 
 
 def test_only_what_a_calibration_wrote_is_removed(tmp_path: Path) -> None:

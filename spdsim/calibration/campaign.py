@@ -8,7 +8,7 @@ The executor is a program of its own, since it needs torch, and what is read of 
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from statistics import median_low
 from time import monotonic
@@ -102,10 +102,17 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A run: its configuration and what was observed of it."""
+    """A run: its configuration, what was observed of it, and the mean seconds of the driver's cycles.
+
+    Raises TraceError for a sequence without its first token.
+    """
 
     config: Config
     observed: Observed
+    cycle_s: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cycle_s", _mean_cycle_s(self.observed))
 
 
 def perform(
@@ -201,28 +208,34 @@ def undisturbed(done: Sequence[Done]) -> list[Done]:
     The machine may be busy for a while: a run whose mean cycle is more than a tenth longer than that of the fastest
     round of its configuration is left out; but never more than half of the rounds, for what is left tells little.
     """
-    timed = [(each, mean_cycle_s(each.observed)) for each in done]
-    rounds_s: dict[Config, list[float]] = {}
-    for each, cycle_s in timed:
-        rounds_s.setdefault(each.config, []).append(cycle_s)
     most_s = {
         config: max((1.0 + _MOST_DISTURBED) * min(cycles_s), median_low(cycles_s))
-        for config, cycles_s in rounds_s.items()
+        for config, cycles_s in _rounds_s(done).items()
     }
-    return [each for each, cycle_s in timed if cycle_s <= most_s[each.config]]
+    return [each for each in done if each.cycle_s <= most_s[each.config]]
 
 
 def noise(done: Sequence[Done]) -> Noise:
-    """Return how much the same run differs from round to round: of pipelines, whose messages and hosts are at work."""
-    cycle_s: dict[Config, list[float]] = {}
+    """Return how much the same run differs from round to round: of pipelines, whose messages and hosts are at work.
+
+    Of those that are fitted, since nothing of what is held out may go into the profile.
+    """
+    return noise_of(
+        cycles_s
+        for config, cycles_s in _rounds_s(done).items()
+        if config.acceptance is not None and not config.is_held_out
+    )
+
+
+def _rounds_s(done: Sequence[Done]) -> dict[Config, list[float]]:
+    """The mean cycles of each configuration, in every round."""
+    found: dict[Config, list[float]] = {}
     for each in done:
-        if each.config.acceptance is not None:
-            cycle_s.setdefault(each.config, []).append(mean_cycle_s(each.observed))
-    return noise_of(cycle_s.values())
+        found.setdefault(each.config, []).append(each.cycle_s)
+    return found
 
 
-def mean_cycle_s(observed: Observed) -> float:
-    """Return the mean seconds of the driver's cycles. Raises TraceError for a sequence without its first token."""
+def _mean_cycle_s(observed: Observed) -> float:
     windows = decodings(observed.trace, causality(observed.trace))
     return sum(window.time_s for window in windows) / max(1, sum(len(window.cycle_s) for window in windows))
 

@@ -93,12 +93,14 @@ def _check(observed: Sequence[Observed]) -> None:
     if not observed:
         raise InputError("no trace is given: must be at least one")
     first = observed[0]
+    like_first = _as_pipeline(observed, first)
     for other in observed[1:]:
+        like_other = _as_pipeline(observed, other)
         for what, mine, theirs in (
             ("source", first.trace.header.source, other.trace.header.source),
             ("model", first.scenario.model.name, other.scenario.model.name),
-            ("partition.lm_head", _lm_head(observed, first), _lm_head(observed, other)),
-            ("backend", _transport(observed, first), _transport(observed, other)),
+            ("partition.lm_head", like_first.layout.lm_head, like_other.layout.lm_head),
+            ("backend", like_first.transport, like_other.transport),
         ):
             if mine != theirs:
                 raise InputError(f"{other.name}: {what} is {theirs}: must be {mine} as in {first.name}")
@@ -545,13 +547,7 @@ def _words(figure: Figure) -> str:
     return f"{figure.count} {figure.how}, {figure.family}, mean +- {figure.std_error:.2g}"
 
 
-def _transport(observed: Sequence[Observed], each: Observed) -> str:
-    """How messages travel; with one stage there are none, and it is how they do in the pipelines."""
+def _as_pipeline(observed: Sequence[Observed], each: Observed) -> Observed:
+    """A run of one stage has no messages, and its LM head is nowhere else: there it is as the pipelines are."""
     pipelines = [other for other in observed if other.layout.num_stages > 1]
-    return (each if each.layout.num_stages > 1 or not pipelines else pipelines[0]).transport
-
-
-def _lm_head(observed: Sequence[Observed], each: Observed) -> str:
-    """Where the LM head is; with one stage there is no question, and it is where the pipelines have it."""
-    pipelines = [other for other in observed if other.layout.num_stages > 1]
-    return (each if each.layout.num_stages > 1 or not pipelines else pipelines[0]).layout.lm_head
+    return each if each.layout.num_stages > 1 or not pipelines else pipelines[0]

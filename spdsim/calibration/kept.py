@@ -4,7 +4,7 @@ So a calibration that was cut short can go on, with other options too: what was 
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,7 +19,7 @@ class Kept:
     """The files of a directory, which is made if it is not there."""
 
     def __init__(self, directory: Path, *, resume: bool) -> None:
-        """resume: what is there serves; else it is forgotten.
+        """resume: what is there serves; else it is removed once there is something new in its place.
 
         Raises InputError if the directory cannot be made, or its list says nothing of the kind.
         """
@@ -29,9 +29,8 @@ class Kept:
             directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"{directory}: cannot be made: {error.strerror or error}") from None
-        self._made_with = self._read() if self._list.exists() else {}
-        if not resume:
-            self.forget()
+        found = self._read() if self._list.exists() else {}
+        self._before, self._made_with = ({}, found) if resume else (found, {})
 
     def __len__(self) -> int:
         return sum(bool(arguments) for arguments in self._made_with.values())
@@ -46,26 +45,40 @@ class Kept:
 
     def begin(self, name: str) -> Path:
         """Note that a file may appear, though whoever makes it may be stopped; return where it is to be."""
-        self.keep(name, ())
+        self._made_with[name] = []
+        self._write()
         return self.path(name)
 
     def keep(self, name: str, arguments: Sequence[str]) -> None:
         """Note that a file is there. Raises InputError when the list cannot be written."""
         self._made_with[name] = list(arguments)
-        with atomic_writer(self._list) as file:
-            json.dump(self._made_with, file, indent=1)
+        self._remove(self._before.keys() - self._made_with.keys())
+        self._before = {}
+        self._write()
 
     def forget(self) -> None:
-        """Remove the files that are kept."""
-        for name in (*self._made_with, LIST):
-            with suppress(OSError):
-                self.path(name).unlink()
+        """Remove the files that were made, but not those of before in whose place there is nothing new."""
+        self._remove(self._made_with.keys() - self._before.keys())
         self._made_with = {}
+        self._write()
 
     def leave(self) -> None:
         """Remove the directory if nothing is in it."""
         with suppress(OSError):
             self.directory.rmdir()
+
+    def _write(self) -> None:
+        listed = self._made_with | self._before
+        if not listed:
+            self._remove([LIST])
+            return
+        with atomic_writer(self._list) as file:
+            json.dump(listed, file, indent=1)
+
+    def _remove(self, names: Iterable[str]) -> None:
+        for name in names:
+            with suppress(OSError):
+                self.path(name).unlink()
 
     def _read(self) -> dict[str, list[str]]:
         found = parse_json(read_text(self._list), self._list)
